@@ -26,7 +26,9 @@ interface Locked {
 }
 
 /** Licences that ask for no more than to be named. */
-const permissive = '0BSD Apache-2.0 BlueOak-1.0.0 BSD-2-Clause BSD-3-Clause ISC MIT Unlicense'.split(' ');
+const permissive = '0BSD Apache-2.0 BlueOak-1.0.0 BSD-2-Clause BSD-3-Clause ISC MIT MIT-0 Unlicense'.split(
+  ' ',
+);
 /** With those whose terms are about changing the files or handing them on, which nobody does with tools. */
 const forTools = [...permissive, 'MPL-2.0', 'Python-2.0', 'Zlib'];
 

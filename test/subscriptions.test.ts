@@ -169,6 +169,7 @@ describe('connection subscription', () => {
         limits: unlimited,
         scheduler: new FairScheduler(),
         deletedRetentionDays: 1,
+        sendsMail: false,
         log: createLog('silent'),
         refusals: new RefusalRecorder({ database, vault, log: createLog('silent') }, 60_000),
         reads: new RefusalRecorder({ database, vault, log: createLog('silent') }, 60_000),

@@ -30,6 +30,7 @@ import { startHttpServer } from '../http/http-server.ts';
 import { startSchedule } from '../jobs/schedule.ts';
 import { oauth } from '../oauth/oauth.ts';
 import { hostPort } from '../outbound/host-port.ts';
+import { openMailSender } from '../outbound/mail.ts';
 import { createOutbound, type OutboundSettings } from '../outbound/outbound.ts';
 import { defaultRates, type Rates } from '../rate-limits/defaults.ts';
 import { createRateLimits, unlimited } from '../rate-limits/rate-limits.ts';
@@ -105,6 +106,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     ...deps.outbound,
   };
   const webhookOutbound = createOutbound(outboundSettings);
+  const mail = config.mail && (await openMailSender(config.mail));
   const outbound = createOutbound({
     ...outboundSettings,
     streamLimits: config.streamLimits,
@@ -128,6 +130,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     reads: createRecorder(),
     usage: new UsageCounter({ database, log }),
     getPublicUrl: () => config.publicUrl ?? listeningUrl,
+    sendsMail: config.mail !== undefined,
     budgets: new RateBudgets({ database, log }),
   };
   // The operator configures the identity provider, which may have a private address.
@@ -225,7 +228,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
   const works = listScheduledWork(connections, config, deps);
   const schedule = works.length > 0 ? startSchedule({ database, log }, works) : undefined;
   const webhooks = deps.webhookIntervalMs
-    ? startWebhookDelivery({ database, vault, outbound: webhookOutbound, log }, deps.webhookIntervalMs)
+    ? startWebhookDelivery({ ...connections, outbound: webhookOutbound, mail }, deps.webhookIntervalMs)
     : undefined;
   const stopPublishing = publishMissedChanges({ database, log });
 
@@ -244,6 +247,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
       await listener.close(drainMs);
       clearTimeout(abortTimer);
       await cleanedUp;
+      mail?.close();
       await stopPublishing();
       const recorders = [refusals, authenticationRefusals, connections.reads, connections.usage];
       await Promise.all(recorders.map((each) => each.close()));

@@ -2,6 +2,7 @@ import type { OidcSettings } from '../auth/oidc.ts';
 import type { Secret } from '../common/secret.ts';
 import type { AddressRange } from '../http/client-ip.ts';
 import type { TlsFiles } from '../http/tls.ts';
+import type { MailSettings } from '../outbound/mail.ts';
 import type { HttpProxy } from '../outbound/proxy.ts';
 import type { StreamLimits } from '../outbound/streamed-response.ts';
 import type { MetricsEndpoint } from '../telemetry/metrics-server.ts';
@@ -59,6 +60,8 @@ export interface Config {
   auditCheckpointFile: string | undefined;
   /** The HTTP receiver of checkpoints. Absent: none. */
   auditCheckpointReceiver: CheckpointReceiver | undefined;
+  /** The mail server. Absent: no e-mails are sent. */
+  mail: MailSettings | undefined;
   /** The days during which a deleted connection can be restored. */
   deletedRetentionDays: number;
   /** The days after which a key of this server is replaced; 0 for never. */

@@ -179,6 +179,20 @@ export const environmentDocs: Readonly<Record<keyof Environment, VariableDocs>> 
     description:
       '`on` or `off`: whether the proxy resolves host names instead of this server. Needs `OUTBOUND_PROXY` and `ALLOWED_INSTANCE_HOSTS`.',
   },
+  SMTP_URL: {
+    group: 'Outbound traffic',
+    description:
+      'The mail server for [notifications](../webhooks.md#notifications-for-people) by e-mail. User and password are percent-encoded, and sent only over TLS.',
+    example: 'smtps://user:password@mail.example.com:465',
+    default: 'none: endpoints cannot send e-mails',
+  },
+  SMTP_URL_FILE: fileInsteadOf('SMTP_URL', 'Outbound traffic'),
+  SMTP_FROM: {
+    group: 'Outbound traffic',
+    description: 'The sender of e-mails. Needs `SMTP_URL`.',
+    example: 'app-connections@example.com',
+    default: 'none',
+  },
   PROXY_DOMAIN: {
     group: 'Outbound traffic',
     description:

@@ -194,6 +194,15 @@ export const environment = z.object({
     .pipe(secret)
     .optional(),
   AUDIT_CHECKPOINT_TOKEN_FILE: file.optional(),
+  SMTP_URL: z
+    .string()
+    .refine((text) => /^smtps?:$/.test(URL.parse(text)?.protocol ?? ''), {
+      error: 'must be smtp://host:port or smtps://host:port, with %-encoding in user and password',
+    })
+    .pipe(secret)
+    .optional(),
+  SMTP_URL_FILE: file.optional(),
+  SMTP_FROM: z.email({ error: 'must be an e-mail address' }).optional(),
   DELETED_RETENTION_DAYS: days.default(30),
   CONNECTION_KEY_ROTATION_DAYS: days.default(90),
   METRICS_PORT: z

@@ -100,6 +100,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
       data.AUDIT_CHECKPOINT_FILE ??
       (production ? undefined : resolve(data.DATA_DIR, 'audit-checkpoints.jsonl')),
     auditCheckpointReceiver: parseCheckpointReceiver(data, production),
+    mail: readMailSettings(data),
     deletedRetentionDays: data.DELETED_RETENTION_DAYS,
     connectionKeyRotationDays: data.CONNECTION_KEY_ROTATION_DAYS,
     metrics: readMetricsEndpoint(data),
@@ -142,6 +143,12 @@ function parseProxyResolves(data: Environment): boolean {
   ];
   if (missing.length > 0) throw new StartupError(`OUTBOUND_PROXY_RESOLVES=on needs ${missing.join(' and ')}`);
   return true;
+}
+
+function readMailSettings({ SMTP_URL: url, SMTP_FROM: from }: Environment): Config['mail'] {
+  if (!url && !from) return undefined;
+  if (url && from) return { url, from };
+  throw new StartupError(url ? 'SMTP_URL needs SMTP_FROM' : 'SMTP_FROM needs SMTP_URL');
 }
 
 function readMetricsEndpoint(data: Environment): Config['metrics'] {

@@ -9,6 +9,7 @@ export const fileVariables = [
   'BOOTSTRAP_API_KEY',
   'OUTBOUND_PROXY',
   'METRICS_TOKEN',
+  'SMTP_URL',
 ] as const;
 
 /** The variables of the environment by name. */

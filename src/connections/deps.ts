@@ -30,6 +30,8 @@ export interface ConnectionDeps {
   usage: UsageCounter;
   /** Returns the URL of this server for people and apps, with the base path and without a slash at the end. */
   getPublicUrl(): string;
+  /** Whether the operator has configured a mail server. */
+  sendsMail: boolean;
   /** The rate budgets of connections. */
   budgets: RateBudgets;
 }

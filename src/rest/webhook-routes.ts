@@ -37,7 +37,7 @@ const { shape: createRules } = createWebhookEndpointSchema;
 const { shape: updateRules } = updateWebhookEndpointSchema;
 const projectIds = z.array(uuid).nullish().pipe(createRules.projectIds);
 const texts = {
-  url: 'The address of the receiver. It must be a public https address.',
+  url: 'The address of the receiver: a public https address, or `mailto:` and an e-mail address for the format EMAIL.',
   description: 'A description of at most 256 characters.',
   eventTypes: 'The types of the events that it gets. Absent when it is created, or null: all.',
   projectIds:

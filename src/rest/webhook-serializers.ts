@@ -25,7 +25,9 @@ export const messageStatus = z.enum(
 export const endpointResponse = z
   .object({
     id: z.guid().meta({ description: 'The id, as in the audit trail and the log.' }),
-    url: z.string().meta({ description: 'The address of the receiver.' }),
+    url: z.string().meta({
+      description: 'The address of the receiver; only its host if it is a secret, as that of Slack.',
+    }),
     description: z.string().nullable().meta({ description: 'The description.' }),
     eventTypes: z
       .array(z.enum(subscribableTypes))
@@ -81,10 +83,10 @@ export const messageResponse = z
         z.object({
           at: time.meta({ description: 'The time.' }),
           durationMs: z.int().meta({ description: 'The duration in milliseconds.' }),
-          status: z
-            .int()
-            .nullable()
-            .meta({ description: 'The HTTP status of the response; null if there was none.' }),
+          status: z.int().nullable().meta({
+            description:
+              'The HTTP status of the response, or the reply code of the mail server; null if there was none.',
+          }),
           error: z
             .string()
             .nullable()

@@ -1,7 +1,7 @@
 import type { AuditEvent } from '../audit/audit-event.entity.ts';
 import type { AppConnection } from '../connections/app-connection.entity.ts';
 import type { WebhookEventType } from './event-types.ts';
-import type { WebhookFormat } from './webhook-endpoint.entity.ts';
+import type { DigestFormat, WebhookFormat } from './webhook-endpoint.entity.ts';
 
 /** The members of an audit event that a body is built of. */
 export type DescribedEvent = Pick<
@@ -20,8 +20,11 @@ export interface BodyInput {
   connection?: AppConnection | undefined;
 }
 
-/** Builds the body of a message: ids, status and diagnosis, and nothing of the credentials. */
-export function buildBody(format: WebhookFormat, { id, type, event, connection }: BodyInput): string {
+/** Builds the body of a message for programs: ids, status and diagnosis, and nothing of the credentials. */
+export function buildBody(
+  format: Exclude<WebhookFormat, DigestFormat>,
+  { id, type, event, connection }: BodyInput,
+): string {
   const { orgId, seq, at, outcome, fields, connectionId, connectionName, projectId } = event;
   const time = at.toISOString();
   const data = {
@@ -51,8 +54,8 @@ export function buildBody(format: WebhookFormat, { id, type, event, connection }
   return JSON.stringify(body);
 }
 
-/** The media type of a body. */
-export const mediaTypes: Readonly<Record<WebhookFormat, string>> = {
+/** The media type of a body by itself. */
+export const mediaTypes: Readonly<Record<Exclude<WebhookFormat, DigestFormat>, string>> = {
   STANDARD: 'application/json',
   CLOUDEVENTS: 'application/cloudevents+json; charset=utf-8',
 };

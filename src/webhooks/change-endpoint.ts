@@ -7,9 +7,10 @@ import type { ConnectionDeps } from '../connections/deps.ts';
 import { deleteRow, updateRow } from '../database/row-statements.ts';
 import type { Caller } from '../identity/caller.ts';
 import type { EndpointWithSecret } from './create-endpoint.ts';
-import { assertProjectsExist, assertReceiverAllowed, storeEndpointChange } from './endpoints.ts';
+import { assertProjectsExist, storeEndpointChange } from './endpoints.ts';
 import type { UpdateWebhookEndpoint } from './input-schemas.ts';
 import { activeSecrets, generateWebhookSecret, openWebhookSecrets, sealWebhookSecrets } from './secrets.ts';
+import { assertCompatibleFormat, toStoredTarget } from './target.ts';
 import { WebhookEndpoint } from './webhook-endpoint.entity.ts';
 
 /** The columns of the delivery state that are reset when an endpoint is enabled. */
@@ -28,8 +29,8 @@ export async function updateWebhookEndpoint(
   id: string,
   { enabled, ...input }: UpdateWebhookEndpoint,
 ): Promise<WebhookEndpoint> {
-  return changeEndpoint(deps, caller, 'UPDATE_WEBHOOK_ENDPOINT', id, async (em, endpoint, { seq }) => {
-    if (input.url !== undefined) assertReceiverAllowed(deps, input.url);
+  return changeEndpoint(deps, caller, 'UPDATE_WEBHOOK_ENDPOINT', id, async (em, endpoint, trail) => {
+    const target = await changeTarget(deps, em, endpoint, input, trail);
     await assertProjectsExist(em, caller.orgId, input.projectIds);
     const given = Object.entries(input).filter(([, value]) => value !== undefined);
     const changed = given.filter(([name, value]) => {
@@ -38,10 +39,28 @@ export async function updateWebhookEndpoint(
     const isSwitched = enabled !== undefined && enabled === Boolean(endpoint.disabledAt);
     return {
       ...Object.fromEntries(changed),
+      ...target,
       ...(isSwitched && !enabled && { disabledAt: currentTime() }),
-      ...(isSwitched && enabled && toEnabled(endpoint, seq)),
+      ...(isSwitched && enabled && toEnabled(endpoint, trail.seq)),
     };
   });
+}
+
+/** Returns the changed columns of an address that is a secret. Another one is stored as it is given. */
+async function changeTarget(
+  deps: ConnectionDeps,
+  em: EntityManager,
+  endpoint: WebhookEndpoint,
+  { url, format = endpoint.format }: UpdateWebhookEndpoint,
+  { sealKeyId }: TrailState,
+): Promise<Partial<WebhookEndpoint>> {
+  assertCompatibleFormat(endpoint, format);
+  // Also what is shown of an address that is a secret.
+  if (url === undefined || url === endpoint.url) return {};
+  const target = toStoredTarget(deps, format, url);
+  if (!target.secret) return {};
+  const secrets = { ...(await openWebhookSecrets(deps.vault, em, endpoint)), url: target.secret };
+  return { url: target.url, ...(await sealWebhookSecrets(deps.vault, em, endpoint, secrets, sealKeyId)) };
 }
 
 function toEnabled({ leaseId, leaseUntil }: WebhookEndpoint, position: number): Partial<WebhookEndpoint> {
@@ -66,8 +85,8 @@ export async function rotateWebhookSecret(
   const secret = generateWebhookSecret();
   const action = 'ROTATE_WEBHOOK_SECRET';
   const endpoint = await changeEndpoint(deps, caller, action, id, async (em, before, { sealKeyId }) => {
-    const previous = activeSecrets(await openWebhookSecrets(deps.vault, em, before), before);
-    const secrets = { current: secret, previous };
+    const opened = await openWebhookSecrets(deps.vault, em, before);
+    const secrets = { ...opened, current: secret, previous: activeSecrets(opened, before) };
     const sealed = await sealWebhookSecrets(deps.vault, em, before, secrets, sealKeyId);
     return { ...sealed, previousSecretUntil: new Date(currentTime().getTime() + previousSecretMs) };
   });
@@ -121,7 +140,11 @@ async function changeEndpoint(
 /** The names in the audit event, without the columns that follow from others. */
 function toAuditedFields(columns: readonly string[]): string[] {
   const derived = ['dataKeyId', ...deliveryColumns];
-  return columns
-    .filter((name) => !derived.includes(name))
-    .map((name) => (name === 'sealedSecrets' ? 'secret' : name));
+  return (
+    columns
+      .filter((name) => !derived.includes(name))
+      // An address that is a secret is sealed with the others.
+      .filter((name) => name !== 'sealedSecrets' || !columns.includes('url'))
+      .map((name) => (name === 'sealedSecrets' ? 'secret' : name))
+  );
 }

@@ -6,15 +6,10 @@ import { validationError } from '../common/errors.ts';
 import type { Secret } from '../common/secret.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import type { Caller } from '../identity/caller.ts';
-import {
-  assertProjectsExist,
-  assertReceiverAllowed,
-  endpointEvent,
-  maxEndpoints,
-  requireWriting,
-} from './endpoints.ts';
+import { assertProjectsExist, endpointEvent, maxEndpoints, requireWriting } from './endpoints.ts';
 import type { CreateWebhookEndpoint } from './input-schemas.ts';
 import { generateWebhookSecret, sealWebhookSecrets } from './secrets.ts';
+import { toStoredTarget } from './target.ts';
 import { WebhookEndpoint } from './webhook-endpoint.entity.ts';
 
 /** An endpoint with a new secret. `secret` is the only copy that is shown. */
@@ -37,7 +32,7 @@ export async function createWebhookEndpoint(
   const action = 'CREATE_WEBHOOK_ENDPOINT';
   return withRefusalAudit(deps, caller, { action }, async () => {
     requireWriting(caller);
-    assertReceiverAllowed(deps, url);
+    const target = toStoredTarget(deps, format ?? 'STANDARD', url);
     await deps.limits.checkChange(caller);
     const { orgId } = caller;
     const id = randomUUID();
@@ -54,12 +49,12 @@ export async function createWebhookEndpoint(
           deps.vault,
           em,
           { id, orgId },
-          { current: secret, previous: [] },
+          { current: secret, previous: [], url: target.secret },
           sealKeyId,
         );
         const now = currentTime();
         const created = (await deps.vault.rowMacs(em)).signed(em, WebhookEndpoint, {
-          ...{ id, orgId, url, ...sealed },
+          ...{ id, orgId, url: target.url, ...sealed },
           description: description ?? null,
           eventTypes: eventTypes ? [...new Set(eventTypes)] : null,
           projectIds: projectIds ? [...new Set(projectIds)] : null,

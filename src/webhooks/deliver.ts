@@ -1,20 +1,16 @@
 import { currentTime, currentTimeMs } from '../common/clock.ts';
 import { sql } from '../database/sql.ts';
-import type { OutboundClient } from '../outbound/outbound.ts';
 import { readRetryAfter } from '../outbound/response-times.ts';
-import { type QueueDeps, queueMessages } from './enqueue.ts';
+import { maxPending, type QueueDeps, queueMessages } from './enqueue.ts';
 import { activeSecrets, openWebhookSecrets } from './secrets.ts';
-import { sendMessage } from './send.ts';
-import { type Attempted, isDelivered, storeFailure } from './store-attempt.ts';
+import { type Senders, sendDigest, sendMessage } from './send.ts';
+import { type Attempted, isDelivered, storeDelivered, storeFailure } from './store-attempt.ts';
 import { createDeliveryStore } from './store-deliveries.ts';
-import { WebhookEndpoint } from './webhook-endpoint.entity.ts';
+import { isDigest, WebhookEndpoint } from './webhook-endpoint.entity.ts';
 import { WebhookMessage } from './webhook-message.entity.ts';
 
 /** The dependencies of delivery. */
-export interface DeliveryDeps extends QueueDeps {
-  /** A client of its own, so that receivers that hang hold up no verification. */
-  outbound: OutboundClient;
-}
+export type DeliveryDeps = QueueDeps & Senders;
 
 /** The most requests to an endpoint at a time; one while it fails. */
 const maxConcurrency = 8;
@@ -47,7 +43,8 @@ export async function deliverMessages(
     if (queued === 'lost') break;
     const messages = await findDue(deps, endpoint);
     if (messages.length > 0) {
-      const { hasFailed, pausedUntil } = await deliverBatch(deps, endpoint, messages, signal);
+      const deliver = isDigest(endpoint.format) ? deliverDigest : deliverBatch;
+      const { hasFailed, pausedUntil } = await deliver(deps, endpoint, messages, signal);
       // Other endpoints of the organisation have their turn.
       if (hasFailed) return release(deps, target, { pausedUntil });
     } else if (queued !== 'more' && !isWoken()) {
@@ -100,23 +97,26 @@ async function release(
   );
 }
 
-/** Finds messages that are due and have none before them, for the same connection, that is not. */
+/**
+ * Finds messages that are due and have none before them, for the same connection, that is not. Of a digest, all are due when one
+ * is.
+ */
 async function findDue(
   { database, vault }: DeliveryDeps,
-  { id, orgId }: WebhookEndpoint,
+  { id, orgId, format }: WebhookEndpoint,
 ): Promise<WebhookMessage[]> {
   const now = new Date(currentTimeMs());
-  const rows = await database.select(
-    WebhookMessage,
-    orgId,
-    sql`as message where endpoint_id = ${id} and status = 'PENDING' and next_attempt_at <= ${now}
+  const due = isDigest(format)
+    ? sql`where endpoint_id = ${id} and status = 'PENDING' and exists (select from webhook_message as due
+        where due.endpoint_id = ${id} and due.status = 'PENDING' and due.next_attempt_at <= ${now})
+      order by seq, type limit ${maxPending}`
+    : sql`as message where endpoint_id = ${id} and status = 'PENDING' and next_attempt_at <= ${now}
       and not exists (select from webhook_message as earlier
         where earlier.endpoint_id = ${id} and earlier.status = 'PENDING' and earlier.next_attempt_at > ${now}
           and earlier.connection_id = message.connection_id
           and (earlier.seq, earlier.type) < (message.seq, message.type))
-      order by seq, type limit ${batchSize}`,
-    { properties: ['id'] },
-  );
+      order by seq, type limit ${batchSize}`;
+  const rows = await database.select(WebhookMessage, orgId, due, { properties: ['id'] });
   if (rows.length === 0) return [];
   const em = database.forOrganisation(orgId);
   const messages = await em.find(
@@ -132,12 +132,38 @@ async function findDue(
   return messages.filter((message) => !forged.includes(message.id));
 }
 
+/** The result of sending messages. */
+interface BatchResult {
+  hasFailed: boolean;
+  /** The receiver accepts nothing before. */
+  pausedUntil: Date | undefined;
+}
+
+/** Sends messages to people, all together. */
+async function deliverDigest(
+  deps: DeliveryDeps,
+  endpoint: WebhookEndpoint,
+  messages: readonly WebhookMessage[],
+  signal: AbortSignal,
+): Promise<BatchResult> {
+  const em = deps.database.forOrganisation(endpoint.orgId);
+  const { url } = await openWebhookSecrets(deps.vault, em, endpoint);
+  const result = await sendDigest(deps, endpoint, messages, { url: url?.reveal() ?? endpoint.url, signal });
+  if (!result) return { hasFailed: true, pausedUntil: new Date(currentTimeMs() + busyMs) };
+  // One delay for all of them: later events must not use up the attempts of earlier ones.
+  const attempts = Math.max(...messages.map((message) => message.attempts));
+  const attempted = messages.map((message) => ({ message: { ...message, attempts }, result }));
+  const hasFailed = !isDelivered(result);
+  await (hasFailed ? storeFailure : storeDelivered)(deps, endpoint, attempted);
+  return { hasFailed, pausedUntil: hasFailed ? readRetryAfter(result.headers, currentTime()) : undefined };
+}
+
 async function deliverBatch(
   deps: DeliveryDeps,
   endpoint: WebhookEndpoint,
   messages: readonly WebhookMessage[],
   signal: AbortSignal,
-): Promise<{ hasFailed: boolean; pausedUntil: Date | undefined }> {
+): Promise<BatchResult> {
   const em = deps.database.forOrganisation(endpoint.orgId);
   const secrets = activeSecrets(await openWebhookSecrets(deps.vault, em, endpoint), endpoint);
   const chains = [...Map.groupBy(messages, ({ id, connectionId }) => connectionId ?? id).values()];
@@ -150,11 +176,13 @@ async function deliverBatch(
   const stores: Promise<void>[] = [];
   const storeResult = async (attempted: Attempted) => {
     const hasDelivered = isDelivered(attempted.result);
-    const isStillCurrent = await (hasDelivered ? store(attempted) : storeFailure(deps, endpoint, attempted));
+    const isStillCurrent = await (hasDelivered
+      ? store(attempted)
+      : storeFailure(deps, endpoint, [attempted]));
     isCurrent &&= isStillCurrent;
   };
   const send = async (message: WebhookMessage) => {
-    const result = await sendMessage(deps.outbound, endpoint, message, { secrets, signal });
+    const result = await sendMessage(deps, endpoint, message, { secrets, signal });
     if (!result) {
       hasFailed = true;
       if (!signal.aborted) pausedUntil ??= new Date(currentTimeMs() + busyMs);

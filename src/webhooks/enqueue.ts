@@ -7,20 +7,23 @@ import { insertRows } from '../database/row-statements.ts';
 import { sql } from '../database/sql.ts';
 import type { Vault } from '../encryption/vault.ts';
 import { buildBody, type DescribedEvent } from './body.ts';
+import { type DigestState, describeForPeople, findDigestTime } from './digest.ts';
 import { toWebhookEventTypes, type WebhookEventType } from './event-types.ts';
-import type { WebhookEndpoint } from './webhook-endpoint.entity.ts';
+import { isDigest, type WebhookEndpoint } from './webhook-endpoint.entity.ts';
 import { WebhookMessage } from './webhook-message.entity.ts';
 
 /** The dependencies of queueing messages. */
 export interface QueueDeps {
   database: Database;
   vault: Vault;
+  /** Returns the URL of this server for people. */
+  getPublicUrl(): string;
 }
 
 /** The events that are read at once. */
 const batchSize = 200;
 /** The most messages of an endpoint that wait. Later events wait in the audit trail. */
-const maxPending = 500;
+export const maxPending = 500;
 
 const eventColumns = [
   ...(['orgId', 'seq', 'at', 'action', 'outcome', 'fields', 'targetName'] as const),
@@ -70,19 +73,23 @@ export async function queueMessages(deps: QueueDeps, endpoint: WebhookEndpoint):
 
 /** Builds the row of a message. */
 export async function buildMessage(
-  { database, vault }: QueueDeps,
-  { id: endpointId, orgId, format }: Pick<WebhookEndpoint, 'id' | 'orgId' | 'format'>,
+  { database, vault, getPublicUrl }: QueueDeps,
+  endpoint: Pick<WebhookEndpoint, 'id' | 'orgId' | 'format'> & DigestState,
   input: { type: WebhookEventType; event: DescribedEvent; connection?: AppConnection | undefined },
 ): Promise<WebhookMessage> {
   const id = randomUUID();
   const now = currentTime();
+  const { id: endpointId, orgId, format } = endpoint;
+  const nextAttemptAt = isDigest(format) ? findDigestTime(input.type, endpoint) : now;
   const em = database.forOrganisation(orgId);
   return (await vault.rowMacs(em)).signed(em, WebhookMessage, {
     ...{ id, orgId, endpointId, type: input.type, seq: input.event.seq },
     connectionId: input.event.connectionId ?? null,
-    body: buildBody(format, { id: toWebhookId(id), ...input }),
+    body: isDigest(format)
+      ? describeForPeople(input, getPublicUrl())
+      : buildBody(format, { id: toWebhookId(id), ...input }),
     ...{ occurredAt: input.event.at, createdAt: now },
-    ...{ status: 'PENDING', attempts: 0, failedSince: null, nextAttemptAt: now, log: [] },
+    ...{ status: 'PENDING', attempts: 0, failedSince: null, nextAttemptAt, log: [] },
   } satisfies Omit<WebhookMessage, 'mac'>);
 }
 

@@ -27,7 +27,13 @@ const url = boundedText(maxUrlLength, {
     return messages.length > 0 ? z.NEVER : new URL(text).href;
   });
 
+const mailAddress = z.email();
+
 function findUrlIssues(text: string): string[] {
+  if (/^mailto:/i.test(text)) {
+    const isAddress = mailAddress.safeParse(text.slice('mailto:'.length)).success;
+    return isAddress ? [] : ['A mailto: URL must have one e-mail address and nothing else.'];
+  }
   const parsed = /^https?:\/\//i.test(text) && isStorable(text) ? URL.parse(text) : null;
   if (!parsed) return ['The URL must be a web address, such as https://example.com/webhooks.'];
   return [

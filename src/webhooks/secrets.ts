@@ -14,6 +14,8 @@ export interface WebhookSecrets {
   current: Secret;
   /** Those before the last rotations, the latest first. */
   previous: readonly Secret[];
+  /** The address, if it is a secret itself. */
+  url?: Secret | undefined;
 }
 
 /** The most secrets that sign beside the current one. */
@@ -49,7 +51,11 @@ export async function sealWebhookSecrets(
     .slice(0, maxPrevious)
     .map((secret, index) => [`previous${index || ''}`, secret]);
   const seal = () =>
-    vault.seal(em, encryptionContext(endpoint), { current: secrets.current, ...Object.fromEntries(named) });
+    vault.seal(em, encryptionContext(endpoint), {
+      current: secrets.current,
+      ...Object.fromEntries(named),
+      ...(secrets.url && { url: secrets.url }),
+    });
   let sealed = await seal();
   if (sealed.dataKeyId !== activeKeyId) {
     vault.invalidateSealKey(endpoint.orgId);
@@ -72,10 +78,10 @@ export async function openWebhookSecrets(
 ): Promise<WebhookSecrets> {
   (await vault.rowMacs(em)).verify(em, WebhookEndpoint, endpoint);
   const sealed = { text: endpoint.sealedSecrets, dataKeyId: endpoint.dataKeyId };
-  const { current, ...others } = await vault.open(em, encryptionContext(endpoint), sealed);
+  const { current, url, ...others } = await vault.open(em, encryptionContext(endpoint), sealed);
   if (!current) throw new TypeError('The endpoint has no secret.');
   const previous = Array.from({ length: maxPrevious }, (_, index) => others[`previous${index || ''}`]);
-  return { current, previous: previous.filter((secret) => secret !== undefined) };
+  return { current, previous: previous.filter((secret) => secret !== undefined), url };
 }
 
 /**

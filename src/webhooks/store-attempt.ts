@@ -52,7 +52,8 @@ export async function storeDelivered(
 }
 
 /**
- * Stores that an attempt has failed. An endpoint that has done nothing but fail for three days is disabled.
+ * Stores that an attempt has failed, of one message or of all in a digest. An endpoint that has done nothing but fail for three
+ * days is disabled.
  *
  * @param endpoint its `failingSince` and `disabledAt` are updated
  * @returns as `storeDelivered`
@@ -60,18 +61,21 @@ export async function storeDelivered(
 export async function storeFailure(
   deps: QueueDeps,
   endpoint: WebhookEndpoint,
-  { message, result }: Attempted,
+  failed: readonly Attempted[],
 ): Promise<boolean> {
   const now = currentTime();
-  const nextAttemptAt = nextAttempt(message, result.headers, now);
-  const row = {
-    id: message.id,
-    ...{ ...addAttempt(message, result), failedSince: message.failedSince ?? now },
-    ...(nextAttemptAt ? { nextAttemptAt } : { status: 'FAILED' as const }),
-  };
-  const isCurrent = await update(deps, endpoint, [row]);
+  const rows = failed.map(({ message, result }) => {
+    const nextAttemptAt = nextAttempt(message, result.headers, now);
+    return {
+      id: message.id,
+      ...{ ...addAttempt(message, result), failedSince: message.failedSince ?? now },
+      ...(nextAttemptAt ? { nextAttemptAt } : { status: 'FAILED' as const }),
+    };
+  });
+  const isCurrent = await update(deps, endpoint, rows);
+  const isGone = failed.some(({ result }) => result.status === gone);
   // An endpoint that was changed meanwhile has perhaps another address, or none any more.
-  if (isCurrent) await recordFailure(deps, endpoint, now, result.status === gone);
+  if (isCurrent) await recordFailure(deps, endpoint, now, isGone);
   return isCurrent;
 }
 

@@ -9,9 +9,18 @@ import type { WebhookEventType } from './event-types.ts';
 export const webhookFormats = {
   STANDARD: 'The members `type`, `timestamp` and `data`, as Standard Webhooks recommends.',
   CLOUDEVENTS: 'A CloudEvents 1.0 event in structured mode, with the same `data`.',
+  SLACK: 'A digest for people, by an incoming webhook of Slack. The URL is a secret, and is not shown.',
+  EMAIL: 'A digest for people, by e-mail to the address in a `mailto:` URL.',
 } as const;
 
 export type WebhookFormat = keyof typeof webhookFormats;
+
+/** The formats for people: all events that wait are sent together. */
+export type DigestFormat = 'SLACK' | 'EMAIL';
+
+export function isDigest(format: WebhookFormat): format is DigestFormat {
+  return format === 'SLACK' || format === 'EMAIL';
+}
 
 const WebhookEndpointSchema = defineEntity({
   name: 'WebhookEndpoint',

@@ -6,7 +6,7 @@ import { ErrorAlert } from '../error-alert.tsx';
 import { type OptionalProjectId, webhooksPath } from '../route.ts';
 import { runMutation } from '../run-mutation.ts';
 import { ConfirmDialog } from './confirm-dialog.tsx';
-import { EndpointForm } from './endpoint-form.tsx';
+import { EndpointForm, isForPeople } from './endpoint-form.tsx';
 import {
   deleteEndpointMutation,
   type Endpoint,
@@ -65,9 +65,11 @@ export function EndpointActions({ endpoint, projectId, projects, onChanged }: En
         <Button size="xs" variant="default" onClick={() => setOpen('edit')}>
           Edit
         </Button>
-        <Button size="xs" variant="default" onClick={() => setOpen('rotate')}>
-          Rotate secret
-        </Button>
+        {!isForPeople(endpoint.format) && (
+          <Button size="xs" variant="default" onClick={() => setOpen('rotate')}>
+            Rotate secret
+          </Button>
+        )}
         <Button size="xs" variant="default" onClick={disabledAt ? enable : () => setOpen('disable')}>
           {disabledAt ? 'Enable' : 'Disable'}
         </Button>

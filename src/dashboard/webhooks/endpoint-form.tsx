@@ -57,7 +57,7 @@ export function EndpointForm<Data extends object, Variables extends AnyVariables
           description: description || null,
           eventTypes: eventTypes as EventType[] | null,
           projectIds,
-          format: format === 'CLOUDEVENTS' ? format : 'STANDARD',
+          format: isFormat(format) ? format : 'STANDARD',
         }),
     });
     if (data && data !== 'cancelled') onDone(data);
@@ -68,7 +68,11 @@ export function EndpointForm<Data extends object, Variables extends AnyVariables
         <TextInput
           name="url"
           label="URL"
-          description="A public https address that accepts POST requests."
+          description={
+            isSecretUrl(endpoint)
+              ? 'Only its host is shown. Leave it unchanged, or give another URL of Slack.'
+              : 'A public https address, or mailto: and an e-mail address for the format e-mail.'
+          }
           placeholder="https://example.com/webhooks"
           inputMode="url"
           defaultValue={endpoint?.url}
@@ -104,8 +108,11 @@ export function EndpointForm<Data extends object, Variables extends AnyVariables
         <NativeSelect
           name="format"
           label="Format"
-          data={Object.entries(formats).map(([value, label]) => ({ value, label }))}
+          data={Object.entries(formats)
+            .filter(([value]) => !endpoint || groupOf(value) === groupOf(endpoint.format))
+            .map(([value, label]) => ({ value, label }))}
           defaultValue={endpoint?.format}
+          error={errors.format}
         />
         {apiError && <ErrorAlert apiError={apiError} />}
         <Group justify="end">
@@ -125,7 +132,20 @@ export function EndpointForm<Data extends object, Variables extends AnyVariables
 export const formats: Readonly<Record<Endpoint['format'], string>> = {
   STANDARD: 'Standard Webhooks',
   CLOUDEVENTS: 'CloudEvents 1.0',
+  SLACK: 'Slack, a digest for people',
+  EMAIL: 'E-mail, a digest for people',
 };
+
+const isFormat = (format: string | undefined): format is Endpoint['format'] =>
+  format !== undefined && Object.hasOwn(formats, format);
+
+/** An endpoint for people keeps its format; the two for programs can replace each other. */
+const groupOf = (format: string) => (isForPeople(format) ? format : 'programs');
+
+/** Whether bodies are for people, and so have no signature. */
+export const isForPeople = (format: string) => format === 'SLACK' || format === 'EMAIL';
+
+const isSecretUrl = (endpoint: Endpoint | undefined) => endpoint?.format === 'SLACK';
 
 interface ChoiceProps {
   label: string;

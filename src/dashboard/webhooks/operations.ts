@@ -63,7 +63,7 @@ export type Message = ResultOf<typeof messagesQuery>['webhookMessages']['nodes']
 
 export const createEndpointMutation = graphql(`
   mutation CreateEndpoint($input: CreateWebhookEndpointInput!) {
-    outcome: createWebhookEndpoint(input: $input) { endpoint { id url } secret }
+    outcome: createWebhookEndpoint(input: $input) { endpoint { id url format } secret }
   }
 `);
 
@@ -86,7 +86,7 @@ export const deleteEndpointMutation = graphql(`
 
 export const rotateSecretMutation = graphql(`
   mutation RotateSecret($id: UUID!) {
-    outcome: rotateWebhookSecret(id: $id) { endpoint { id url } secret }
+    outcome: rotateWebhookSecret(id: $id) { endpoint { id url format } secret }
   }
 `);
 

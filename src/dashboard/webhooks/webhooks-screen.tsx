@@ -8,7 +8,7 @@ import { RelativeTime } from '../relative-time.tsx';
 import { type OptionalProjectId, webhookPath } from '../route.ts';
 import classes from '../table.module.css';
 import { useTitle } from '../use-title.ts';
-import { EndpointForm } from './endpoint-form.tsx';
+import { EndpointForm, isForPeople } from './endpoint-form.tsx';
 import { EndpointStatus } from './endpoint-status.tsx';
 import { createEndpointMutation, type Endpoint, endpointsQuery } from './operations.ts';
 import { SecretNote } from './secret-note.tsx';
@@ -154,7 +154,7 @@ interface AddDialogProps {
 }
 
 function AddDialog({ projects, onAdded, onClose }: AddDialogProps) {
-  const [created, setCreated] = useState<{ endpoint: { url: string }; secret: string }>();
+  const [created, setCreated] = useState<{ endpoint: Pick<Endpoint, 'url' | 'format'>; secret: string }>();
   return (
     <Modal
       opened
@@ -169,7 +169,7 @@ function AddDialog({ projects, onAdded, onClose }: AddDialogProps) {
           <Text size="sm" style={{ overflowWrap: 'anywhere' }}>
             {created.endpoint.url} gets the events from now on.
           </Text>
-          <SecretNote secret={created.secret} />
+          {!isForPeople(created.endpoint.format) && <SecretNote secret={created.secret} />}
           <Group justify="end">
             <Button onClick={onClose}>Done</Button>
           </Group>

@@ -18,7 +18,9 @@ export function defineWebhookTypes(builder: Builder, PageInfo: ReturnType<typeof
     description: 'An address to which events are sent, without its secret.',
     fields: (t) => ({
       id: t.expose('id', { type: 'UUID', description: 'The id, as in the audit trail and the log.' }),
-      url: t.exposeString('url', { description: 'The address of the receiver.' }),
+      url: t.exposeString('url', {
+        description: 'The address of the receiver; only its host if it is a secret, as that of Slack.',
+      }),
       description: t.exposeString('description', { nullable: true, description: 'The description.' }),
       eventTypes: t.field({
         type: [EventType],
@@ -69,7 +71,8 @@ export function defineWebhookTypes(builder: Builder, PageInfo: ReturnType<typeof
       durationMs: t.exposeInt('durationMs', { description: 'The duration in milliseconds.' }),
       status: t.exposeInt('status', {
         nullable: true,
-        description: 'The HTTP status of the response; null if there was none.',
+        description:
+          'The HTTP status of the response, or the reply code of the mail server; null if there was none.',
       }),
       error: t.exposeString('error', {
         nullable: true,

@@ -57,7 +57,7 @@ function defineQueries(builder: Builder, { Endpoint, Page, Status }: WebhookType
 
 function defineEndpointMutations(builder: Builder, { Endpoint, EventType, Format }: WebhookTypes): void {
   const texts = {
-    url: 'The address of the receiver. It must be a public https address.',
+    url: 'The address of the receiver: a public https address, or `mailto:` and an e-mail address for the format EMAIL.',
     description: 'A description of at most 256 characters.',
     eventTypes: 'The types of the events that it gets.',
     projectIds: 'The projects whose events it gets.',

@@ -143,6 +143,7 @@ async function reference({ database, vault }: TestServer, fakeOktaUrl: string) {
     reads: refusals,
     usage: new UsageCounter({ database, log }),
     getPublicUrl: () => '',
+    sendsMail: false,
     budgets: new RateBudgets({ database, log }),
   };
   return {

@@ -1,0 +1,67 @@
+import { isLoopbackHost } from '../common/loopback.ts';
+import type { Secret } from '../common/secret.ts';
+
+/** The mail server of the operator. */
+export interface MailSettings {
+  /** `smtp://` or `smtps://`, with user and password if the mail server needs them. */
+  url: Secret;
+  /** The sender. */
+  from: string;
+}
+
+/** An e-mail of plain text. */
+export interface Mail {
+  to: string;
+  subject: string;
+  text: string;
+}
+
+/** The reply of the mail server, or why there is none. Both are free of what the mail server says in words. */
+export interface MailResult {
+  /** The SMTP reply code: 2xx if it accepted the e-mail. */
+  status: number | null;
+  error: string | null;
+}
+
+/** Sends e-mails through the mail server of the operator. */
+export interface MailSender {
+  send(mail: Mail): Promise<MailResult>;
+  close(): void;
+}
+
+/** How long the mail server may take to connect, to greet, and between two replies, in milliseconds. */
+const timeoutMs = 8_000;
+
+/**
+ * Creates a sender. A password is sent only over TLS, except to a mail server on this machine.
+ *
+ * The library is loaded now, because most servers send no e-mails.
+ */
+export async function openMailSender({ url, from }: MailSettings): Promise<MailSender> {
+  const { createTransport } = await import('nodemailer');
+  const { protocol, username, hostname } = new URL(url.reveal());
+  const transport = createTransport(
+    {
+      url: url.reveal(),
+      ...{ connectionTimeout: timeoutMs, greetingTimeout: timeoutMs, socketTimeout: timeoutMs },
+      dnsTimeout: timeoutMs,
+      requireTLS: protocol === 'smtp:' && username !== '' && !isLoopbackHost(hostname),
+      // The text has no files, and must not name any.
+      ...{ disableFileAccess: true, disableUrlAccess: true },
+    },
+    { from },
+  );
+  return {
+    async send(mail) {
+      try {
+        const { response } = await transport.sendMail(mail);
+        return { status: Number.parseInt(response, 10) || 250, error: null };
+      } catch (error) {
+        const status = error instanceof Error && 'responseCode' in error ? error.responseCode : undefined;
+        if (typeof status === 'number') return { status, error: `the mail server replied ${status}` };
+        return { status: null, error: 'the mail server cannot be reached' };
+      }
+    },
+    close: () => transport.close(),
+  };
+}

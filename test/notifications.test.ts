@@ -1,0 +1,194 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { createApps } from '../src/apps/index.ts';
+import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
+import { Secret } from '../src/common/secret.ts';
+import { rotateKeys } from '../src/key-rotation/rotate-keys.ts';
+import { oauth } from '../src/oauth/oauth.ts';
+import { type MailServer, mailPassword, startMailServer } from './testkit/mail-server.ts';
+import { startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
+import { createConnection, updateMutation, verifyMutation } from './testkit/operations.ts';
+import { until } from './testkit/process.ts';
+import { restClient } from './testkit/rest.ts';
+import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import {
+  createEndpoint,
+  listMessages,
+  startReceiver,
+  type WebhookReceiver,
+} from './testkit/webhook-receiver.ts';
+
+vi.setConfig({ testTimeout: 60_000 });
+
+const stack = new AsyncDisposableStack();
+let server: TestServer;
+let okta: TestOkta;
+let slack: WebhookReceiver;
+let mail: MailServer;
+beforeAll(async () => {
+  okta = stack.use(await startOkta());
+  slack = stack.use(await startReceiver());
+  mail = stack.use(await startMailServer());
+  server = await startTestServer({
+    webhookIntervalMs: 50,
+    config: {
+      publicUrl: 'https://connections.example',
+      trustedInstanceHosts: new Set([okta.hostPort, slack.hostPort]),
+      mail: { url: new Secret(mail.url), from: 'app-connections@example.com' },
+    },
+  });
+  stack.defer(() => server.close());
+});
+afterAll(() => stack.disposeAsync());
+afterEach(() => okta.behave(handleFakeOkta));
+
+/** Creates an organisation with an endpoint for people. */
+async function start(input: Record<string, unknown>) {
+  const organisation = await server.newOrganisation();
+  const endpoint = await createEndpoint(organisation.client, input);
+  return { organisation, id: endpoint.id };
+}
+
+const connect = (organisation: TestOrganisation, name: string) =>
+  createConnection(organisation, { name }, { instanceUrl: okta.origin, apiToken: 'a-good-token' });
+
+/** Waits until events wait, and lets their time pass. */
+async function pass(organisation: TestOrganisation, id: string, count: number): Promise<void> {
+  await until(`${count} events wait`, async () => {
+    const messages = await listMessages(organisation.client, id);
+    return messages.filter(({ status }) => status === 'PENDING').length === count || undefined;
+  });
+  await server
+    .asOwner()
+    .execute(
+      `update webhook_message set next_attempt_at = now() where endpoint_id = ? and status = 'PENDING'`,
+      [id],
+    );
+  await server.asOwner().execute('update webhook_endpoint set next_attempt_at = now() where id = ?', [id]);
+}
+
+const settled = (organisation: TestOrganisation, id: string, count: number) =>
+  until(`${count} events are delivered`, async () => {
+    const messages = await listMessages(organisation.client, id);
+    return messages.filter(({ status }) => status === 'DELIVERED').length === count ? messages : undefined;
+  });
+
+describe('notifications for people', () => {
+  it('by e-mail combine the events of a minute, with the status, the remedy and a link', async () => {
+    const { organisation, id } = await start({ url: 'mailto:team@example.com', format: 'EMAIL' });
+    const connection = await connect(organisation, 'payroll');
+    await organisation.client.request(updateMutation, { id: connection.id, input: { description: 'New' } });
+    okta.behave(tokenRejected);
+    await organisation.client.request(verifyMutation, { id: connection.id });
+    const before = mail.received.length;
+    await pass(organisation, id, 3);
+    const messages = await settled(organisation, id, 3);
+    const received = mail.received.slice(before);
+    expect(received).toMatchObject([
+      { to: ['team@example.com'], subject: 'App Connections: 3 events', user: 'sender' },
+    ]);
+    const lines = received[0]?.text.split('\n');
+    expect(lines).toEqual([
+      expect.stringMatching(/^\d{4}-\d\d-\d\d \d\d:\d\d UTC {2}payroll was created\. https:\S+$/),
+      expect.stringContaining('payroll was updated.'),
+      expect.stringMatching(/payroll does not work\. .*token.* https:\/\/connections\.example\/\S+$/),
+    ]);
+    expect(lines?.[2]).toContain(`/integrations/app-connections/${connection.id}`);
+    expect(messages.map(({ attempts }) => attempts)).toMatchObject(Array(3).fill([{ status: 250 }]));
+  });
+
+  it('by Slack escape its special characters, and never show the URL', async () => {
+    const secret = randomUUID();
+    const url = `${slack.url}/services/${secret}`;
+    const { organisation, id } = await start({ url, format: 'SLACK' });
+    const { id: connectionId } = await connect(organisation, 'payroll');
+    okta.behave(tokenRejected);
+    await organisation.client.request(verifyMutation, { id: connectionId });
+    await pass(organisation, id, 2);
+    await settled(organisation, id, 2);
+    const [received] = await slack.waitFor(1, `/services/${secret}`);
+    expect(JSON.parse(received?.body ?? '')).toEqual({
+      text: expect.stringContaining('go to Security &gt; API &gt; Tokens'),
+    });
+    expect(received?.headers).not.toHaveProperty('webhook-signature');
+
+    const rest = restClient(server.url, organisation.apiKey);
+    const path = `/api/v1/webhook-endpoints/${id}`;
+    expect((await rest('GET', path)).body).toMatchObject({ endpoint: { url: `${slack.url}/` } });
+    expect((await rest('PATCH', path, { description: 'Ours' })).text).not.toContain(secret);
+    expect((await rest('POST', `${path}/rotate-secret`)).text).not.toContain(secret);
+    expect(server.logs()).not.toContain(secret);
+    expect(await server.dump()).not.toContain(secret);
+    // The URL outlives the rotation of the secret and of the key under which it is sealed.
+    const { database } = server;
+    const deps = {
+      database,
+      vault: server.restartedVault(),
+      apps: createApps({ trustedHosts: new Set(), oauth }),
+    };
+    expect(await rotateKeys(deps, { reseal: true, onProgress: () => undefined })).toMatchObject({
+      failures: [],
+    });
+    const moved = `${slack.url}/services/${randomUUID()}`;
+    await rest('POST', `${path}/test`);
+    await slack.waitFor(2, `/services/${secret}`);
+    await rest('PATCH', path, { url: `${slack.url}/` });
+    await rest('POST', `${path}/test`);
+    await slack.waitFor(3, `/services/${secret}`);
+    await rest('PATCH', path, { url: moved });
+    await rest('POST', `${path}/test`);
+    await slack.waitFor(1, new URL(moved).pathname);
+  });
+
+  it('are tried again together when the mail server refuses them, and do not show its password', async () => {
+    const { organisation, id } = await start({ url: 'mailto:ops@example.com', format: 'EMAIL' });
+    mail.refuseWith(451);
+    await connect(organisation, 'first');
+    await pass(organisation, id, 1);
+    const refused = await until('the mail server has refused', async () => {
+      const messages = await listMessages(organisation.client, id);
+      return messages[0]?.attempts.length ? messages : undefined;
+    });
+    expect(refused).toMatchObject([
+      { attempts: [{ status: 451, error: 'the mail server replied 451' }], status: 'PENDING' },
+    ]);
+    mail.refuseWith(undefined);
+    await connect(organisation, 'second');
+    await pass(organisation, id, 2);
+    await settled(organisation, id, 2);
+    expect(mail.received.at(-1)).toMatchObject({ subject: 'App Connections: 2 events' });
+    expect(server.logs()).not.toContain(mailPassword);
+    expect(await server.dump()).not.toContain(mailPassword);
+  });
+
+  it.each([
+    [{ url: 'mailto:a@example.com' }, 'url', 'The format of a mailto: URL is EMAIL.'],
+    [{ url: 'https://example.com/x', format: 'EMAIL' }, 'url', 'needs a mailto: URL'],
+    [{ url: 'mailto:a@example.com,b@example.com', format: 'EMAIL' }, 'url', 'one e-mail address'],
+    [{ url: 'mailto:a@example.com?bcc=b@example.com', format: 'EMAIL' }, 'url', 'one e-mail address'],
+    [{ url: 'mailto:a@example.com%0d%0aBcc:b@example.com', format: 'EMAIL' }, 'url', 'one e-mail address'],
+    [{ url: 'http://169.254.169.254/', format: 'SLACK' }, 'url', 'does not connect'],
+  ])('are refused for %j', async (input, field, message) => {
+    const { client } = await server.newOrganisation();
+    const [error] = await errorsOf(createEndpoint(client, input));
+    const issues = error?.extensions.issues as { path: string[]; message: string }[];
+    expect(issues[0]?.path.at(-1)).toBe(field);
+    expect(issues[0]?.message).toContain(message);
+  });
+
+  it('cannot become webhooks for programs, and the other way round', async () => {
+    const { organisation, id } = await start({ url: 'mailto:team@example.com', format: 'EMAIL' });
+    const rest = restClient(server.url, organisation.apiKey);
+    const { status, text } = await rest('PATCH', `/api/v1/webhook-endpoints/${id}`, { format: 'STANDARD' });
+    expect([status, text]).toEqual([422, expect.stringContaining('Create another endpoint.')]);
+  });
+
+  it('by e-mail need a mail server', async () => {
+    await using other = new AsyncDisposableStack();
+    const without = await startTestServer({ beside: server });
+    other.defer(() => without.close());
+    const { client } = await without.newOrganisation();
+    const [error] = await errorsOf(createEndpoint(client, { url: 'mailto:a@example.com', format: 'EMAIL' }));
+    expect(error?.message).toContain('SMTP_URL');
+  });
+});
