@@ -36,7 +36,7 @@ beforeAll(async () => {
   server = await startTestServer({
     webhookIntervalMs: 50,
     expiryIntervalMs: 50,
-    outbound: { timeoutMs: 2_000, lookup: async () => [{ address: '127.0.0.1', family: 4 }] },
+    outbound: { timeoutMs: 6_000, lookup: async () => [{ address: '127.0.0.1', family: 4 }] },
     config: { trustedInstanceHosts: new Set([okta.hostPort, receiver.hostPort]) },
   });
   stack.defer(() => server.close());
@@ -359,7 +359,7 @@ describe('a message that was not delivered', () => {
     receiver.behave(() => undefined);
     await connect(organisation);
     const { attempts } = await settled(organisation, endpoint.id, 'PENDING');
-    expect(attempts).toMatchObject([{ status: null, error: 'there was no response within 2 s' }]);
+    expect(attempts).toMatchObject([{ status: null, error: 'there was no response within 6 s' }]);
   });
 
   it('is not sent to a name that resolves to a private address, or to the target of a redirect', async () => {
