@@ -152,7 +152,9 @@ describe('listing 100,000 connections', () => {
     // For half of the pages, a cursor causes a second query for its other side.
     expect(queries).toHaveLength((orders.length + 2 * ordersOfProject.length) * (1 + 2 + 1 + 2));
     // PostgreSQL's cost estimate: a sequential scan costs thousands, a page from the right index about 15.
-    const mostCost = Object.keys(filter).length === 0 ? 30 : 500;
+    // A tag is in another table: the hundred connections that have it are read one by one.
+    const ofFilter = 'tags' in filter ? 1_500 : 500;
+    const mostCost = Object.keys(filter).length === 0 ? 30 : ofFilter;
     for (const { text, values } of queries.map(compileSql)) {
       const sql = `select * from app_connection ${text.replaceAll(/\$\d+/g, '?')}`;
       const plan: Record<string, string>[] = await em.execute(`explain ${sql}`, [...values]);

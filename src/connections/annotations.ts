@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { canonicalJson } from '../common/canonical-json.ts';
+import { strictObject } from '../common/strict-object.ts';
 import { boundedText, isStorable } from '../common/text.ts';
 
 /** A tag of a connection. */
@@ -69,10 +70,8 @@ function tagText(what: 'key' | 'value', characters: RegExp, min: number, max: nu
 const tagKey = tagText('key', /^[\p{L}\p{M}\p{N} _.:/+@-]*$/u, 1, 128);
 const tagValue = tagText('value', /^[\p{L}\p{M}\p{N} _.:/=+@-]*$/u, 0, 256);
 
-const tagShape = 'A tag must have a key and a value, and nothing else.';
-
 const tags = z
-  .array(z.strictObject({ key: tagKey, value: tagValue }, { error: tagShape }))
+  .array(strictObject({ key: tagKey, value: tagValue }))
   .max(maxTags, { error: `A connection can have at most ${maxTags} tags.`, abort: true })
   .superRefine((all, context) => {
     const seen = new Set<string>();
@@ -86,26 +85,21 @@ const tags = z
   .transform((all) => (all.length > 0 ? all.toSorted((one, other) => (one.key < other.key ? -1 : 1)) : null))
   .nullish();
 
-const owner = z
-  .strictObject(
-    {
-      name: boundedText(512, { tooLong: 'The name must have at most 128 characters.' })
-        .trim()
-        .min(1, { error: 'The name is required.' })
-        .refine((text) => countCharacters(text) <= 128, {
-          error: 'The name must have at most 128 characters.',
-        })
-        .refine((text) => isStorable(text) && !/[\n\t]/.test(text) && !control.test(text), {
-          error: 'The name must be plain text on one line, without control characters.',
-        }),
-      email: boundedText(1_024, { tooLong: 'The e-mail address must have at most 254 characters.' })
-        .trim()
-        .max(254, { error: 'The e-mail address must have at most 254 characters.' })
-        .regex(z.regexes.email, { error: 'The e-mail address must be one, such as ada@example.com.' }),
-    },
-    { error: 'The owner must have a name and an e-mail address, and nothing else.' },
-  )
-  .nullish();
+const owner = strictObject({
+  name: boundedText(512, { tooLong: 'The name must have at most 128 characters.' })
+    .trim()
+    .min(1, { error: 'The name is required.' })
+    .refine((text) => countCharacters(text) <= 128, {
+      error: 'The name must have at most 128 characters.',
+    })
+    .refine((text) => isStorable(text) && !/[\n\t]/.test(text) && !control.test(text), {
+      error: 'The name must be plain text on one line, without control characters.',
+    }),
+  email: boundedText(1_024, { tooLong: 'The e-mail address must have at most 254 characters.' })
+    .trim()
+    .max(254, { error: 'The e-mail address must have at most 254 characters.' })
+    .regex(z.regexes.email, { error: 'The e-mail address must be one, such as ada@example.com.' }),
+}).nullish();
 
 const notesTooLong = `The notes must have at most ${maxNotesBytes} bytes.`;
 const notes = boundedText(2 * maxNotesBytes, { tooLong: notesTooLong })
@@ -129,7 +123,7 @@ export interface TagFilter {
 
 /** The schema of a filter by tags. */
 export const tagFilter = z
-  .array(z.strictObject({ key: tagKey, value: tagValue.nullish() }, { error: tagShape }))
+  .array(strictObject({ key: tagKey, value: tagValue.nullish() }))
   .max(maxFilterTags, { error: `The filter can have at most ${maxFilterTags} tags.` })
   .nullish();
 

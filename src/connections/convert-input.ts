@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { type App, type AuthMethod, appTypeName, type FieldValue, isAlwaysRequired } from '../apps/app.ts';
+import { strictObject } from '../common/strict-object.ts';
 import { findMissingDeferrable } from './deferrable-fields.ts';
-import { acknowledgeUse, idempotencyKey, revokeOldToken, strictObject } from './input-schemas.ts';
+import { acknowledgeUse, idempotencyKey, revokeOldToken } from './input-schemas.ts';
 import { misplacedSecrets } from './misplaced-secrets.ts';
 
 /** The validated input of converting a connection to the method `App.convertsTo`. */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { type App, type AuthMethod, type FieldValue, isAlwaysRequired } from '../apps/app.ts';
+import { strictObject } from '../common/strict-object.ts';
 import { boundedText } from '../common/text.ts';
 import { type Annotations, annotationSchemas } from './annotations.ts';
 import { findMissingDeferrable } from './deferrable-fields.ts';
@@ -192,19 +193,6 @@ export const acknowledgeUseDescription =
 /** Whether a method of an app has tokens that can be revoked. */
 export function hasRevocableTokens({ methods }: App): boolean {
   return methods.some(({ revoke }) => revoke);
-}
-
-/**
- * An object that rejects unknown members, because a misspelt member would have no effect. The message does not repeat the
- * name, which may be a secret.
- */
-export function strictObject<T extends z.ZodRawShape>(shape: T) {
-  return z.strictObject(shape, {
-    error: ({ code }) =>
-      code === 'unrecognized_keys'
-        ? `There is an unknown member. Known members: ${Object.keys(shape).join(', ') || 'none'}.`
-        : undefined,
-  });
 }
 
 function textLength(input: unknown): number {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { type App, type FieldValue, hasRateLimits } from '../apps/app.ts';
+import { strictObject } from '../common/strict-object.ts';
 import { type Annotations, annotationSchemas } from './annotations.ts';
 import { maxCheckEvery } from './check-interval.ts';
 import {
@@ -9,7 +10,6 @@ import {
   hasRevocableTokens,
   idempotencyKey,
   revokeOldToken,
-  strictObject,
   withAllIssues,
 } from './input-schemas.ts';
 import { misplacedSecrets, refuseMisplacedSecrets } from './misplaced-secrets.ts';

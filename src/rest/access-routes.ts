@@ -6,7 +6,8 @@ import { createProject, listProjects, projectCursor, renameProject } from '../ad
 import { revokeApiKey } from '../administration/revoke-api-keys.ts';
 import { getViewer } from '../administration/viewer.ts';
 import { timestamp } from '../common/date-time.ts';
-import { strictObject, uuid } from '../connections/input-schemas.ts';
+import { strictObject } from '../common/strict-object.ts';
+import { uuid } from '../connections/input-schemas.ts';
 import {
   apiKeyResponse,
   projectResponse,

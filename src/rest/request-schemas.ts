@@ -3,6 +3,7 @@ import { type App, appTypeName, findDefaultMethod } from '../apps/app.ts';
 import { timestamp } from '../common/date-time.ts';
 import { pageSize } from '../common/pagination.ts';
 import { Secret } from '../common/secret.ts';
+import { strictObject } from '../common/strict-object.ts';
 import { verificationStatuses } from '../connections/app-connection.entity.ts';
 import { decodeCursor, orderFields } from '../connections/cursor.ts';
 import {
@@ -11,7 +12,6 @@ import {
   createConnectionSchema,
   idempotencyKey,
   idempotencyKeyDescription,
-  strictObject,
   uuid,
   validateCredentialsSchema,
 } from '../connections/input-schemas.ts';

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { type App, appTypeName } from '../apps/app.ts';
+import { strictObject } from '../common/strict-object.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
-import { strictObject, uuid } from '../connections/input-schemas.ts';
+import { uuid } from '../connections/input-schemas.ts';
 import type { SetupLink } from '../connections/setup-link.entity.ts';
 import { createSetupLink, expiresInDescription, expiresInSchema } from '../connections/setup-links/create.ts';
 import { listSetupLinks } from '../connections/setup-links/list.ts';

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { type App, appTypeName } from '../apps/app.ts';
 import { timestamp } from '../common/date-time.ts';
+import { strictObject } from '../common/strict-object.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
-import { strictObject } from '../connections/input-schemas.ts';
 import { getConnection } from '../connections/operations/read.ts';
 import { usageLoader } from '../connections/usage/load-usage.ts';
 import { parseCallerId } from '../connections/usage/read-usage.ts';

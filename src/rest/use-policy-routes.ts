@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { type App, appTypeName } from '../apps/app.ts';
+import { strictObject } from '../common/strict-object.ts';
 import { boundedText } from '../common/text.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
-import { strictObject } from '../connections/input-schemas.ts';
 import {
   readUsePolicy,
   testUsePolicy,

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { timestamp } from '../common/date-time.ts';
+import { strictObject } from '../common/strict-object.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
-import { strictObject, uuid } from '../connections/input-schemas.ts';
+import { uuid } from '../connections/input-schemas.ts';
 import {
   deleteWebhookEndpoint,
   rotateWebhookSecret,

@@ -1,10 +1,10 @@
 import type { FieldValue } from '../../apps/app.ts';
 import { validationError } from '../../common/errors.ts';
+import { strictObject } from '../../common/strict-object.ts';
 import type { Caller } from '../../identity/caller.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import { toConverted } from '../credentials/conversion.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
-import { strictObject } from '../input-schemas.ts';
 import { convertConnection } from '../operations/convert.ts';
 import { getConnection } from '../operations/read.ts';
 import { updateConnection } from '../operations/update.ts';

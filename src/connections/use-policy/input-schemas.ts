@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { App } from '../../apps/app.ts';
+import { strictObject } from '../../common/strict-object.ts';
 import { boundedText } from '../../common/text.ts';
-import { strictObject } from '../input-schemas.ts';
 import { useMethods } from './decide.ts';
 import { compilePattern } from './path-pattern.ts';
 

@@ -1,0 +1,14 @@
+import { z } from 'zod';
+
+/**
+ * An object that rejects unknown members, because a misspelt member would have no effect. The message does not repeat the
+ * name, which may be a secret.
+ */
+export function strictObject<T extends z.ZodRawShape>(shape: T) {
+  return z.strictObject(shape, {
+    error: ({ code }) =>
+      code === 'unrecognized_keys'
+        ? `There is an unknown member. Known members: ${Object.keys(shape).join(', ') || 'none'}.`
+        : undefined,
+  });
+}
