@@ -93,7 +93,10 @@ describe('notifications for people', () => {
       expect.stringContaining('payroll was updated.'),
       expect.stringMatching(/payroll does not work\. .*token.* https:\/\/connections\.example\/\S+$/),
     ]);
-    expect(lines?.[2]).toContain(`/integrations/app-connections/${connection.id}`);
+    // The dashboard has its path in the fragment.
+    expect(lines?.[2]).toContain(
+      `https://connections.example/#/organisation/integrations/app-connections/${connection.id}`,
+    );
     expect(messages.map(({ attempts }) => attempts)).toMatchObject(Array(3).fill([{ status: 250 }]));
   });
 

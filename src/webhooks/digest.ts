@@ -64,7 +64,7 @@ export function describeForPeople(
   return [
     `${time}  ${subject} ${predicates[type]}.`,
     ...(isFailing ? [connection.verificationMessage, connection.verificationRemedy] : []),
-    ...(connectionId && !isGone ? [`${publicUrl}/${page}/${connectionId}`] : []),
+    ...(connectionId && !isGone ? [`${publicUrl}/#/${page}/${connectionId}`] : []),
   ]
     .filter((part) => part)
     .join(' ');
