@@ -25,7 +25,11 @@ export function ConnectionDetails({ connection, appName, more = [] }: Connection
       'Owner',
       contact && (
         <>
-          {contact.name} (<Anchor href={`mailto:${contact.email}`}>{contact.email}</Anchor>)
+          {contact.name} (
+          <Anchor inherit href={`mailto:${contact.email}`}>
+            {contact.email}
+          </Anchor>
+          )
         </>
       ),
     ],
