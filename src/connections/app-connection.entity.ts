@@ -1,5 +1,7 @@
 import { defineEntity, p } from '@mikro-orm/core';
-import type { KeyRegistrationFailure, PublicKey, UseRule, VerificationDetails } from '../apps/app.ts';
+import type { VerificationDetails } from '../apps/credentials.ts';
+import type { KeyRegistrationFailure, PublicKey } from '../apps/managed-keys.ts';
+import type { UseRule } from '../apps/use.ts';
 import type { ErrorCode } from '../common/errors.ts';
 import { tenantIsolated } from '../database/row-level-security.ts';
 import { DataKey } from '../encryption/data-key.entity.ts';

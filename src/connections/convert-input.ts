@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { type App, type AuthMethod, appTypeName, type FieldValue, isAlwaysRequired } from '../apps/app.ts';
+import { type App, type AuthMethod, appTypeName, isAlwaysRequired } from '../apps/app.ts';
+import type { FieldValue } from '../apps/credentials.ts';
 import { strictObject } from '../common/strict-object.ts';
 import { findMissingDeferrable } from './deferrable-fields.ts';
 import { acknowledgeUse, idempotencyKey, revokeOldToken } from './input-schemas.ts';

@@ -1,4 +1,5 @@
-import type { AuthMethod, Credentials, Field } from '../apps/app.ts';
+import type { AuthMethod } from '../apps/app.ts';
+import type { Credentials, Field } from '../apps/credentials.ts';
 import type { InputIssue } from './misplaced-secrets.ts';
 
 /** The fields that can be given after a connection was created, by name. */

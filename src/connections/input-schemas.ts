@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { type App, type AuthMethod, type FieldValue, isAlwaysRequired } from '../apps/app.ts';
+import { type App, type AuthMethod, isAlwaysRequired } from '../apps/app.ts';
+import type { FieldValue } from '../apps/credentials.ts';
 import { strictObject } from '../common/strict-object.ts';
 import { boundedText } from '../common/text.ts';
 import { type Annotations, annotationSchemas } from './annotations.ts';

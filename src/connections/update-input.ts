@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { type App, type FieldValue, hasRateLimits } from '../apps/app.ts';
+import { type App, hasRateLimits } from '../apps/app.ts';
+import type { FieldValue } from '../apps/credentials.ts';
 import { strictObject } from '../common/strict-object.ts';
 import { type Annotations, annotationSchemas } from './annotations.ts';
 import { maxCheckEvery } from './check-interval.ts';

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiResponsesObject } from 'zod-openapi';
-import type { App, Field } from '../apps/app.ts';
+import type { App } from '../apps/app.ts';
+import type { Field } from '../apps/credentials.ts';
 import { type ErrorCode, errorCodes } from '../common/errors.ts';
 import { problemResponseSchema } from './problem.ts';
 import type { Route } from './route.ts';

@@ -7,15 +7,9 @@ import {
   sign,
 } from 'node:crypto';
 import { z } from 'zod';
-import {
-  type App,
-  type AuthMethod,
-  type Credentials,
-  type Field,
-  InvalidKeyError,
-  type KeyPair,
-  type VerificationResult,
-} from '../../src/apps/app.ts';
+import type { App, AuthMethod } from '../../src/apps/app.ts';
+import type { Credentials, Field, VerificationResult } from '../../src/apps/credentials.ts';
+import { InvalidKeyError, type KeyPair } from '../../src/apps/managed-keys.ts';
 import { type AppReads, type ReadObject, text } from '../../src/apps/typed-read.ts';
 import { Secret } from '../../src/common/secret.ts';
 import type { Outbound } from '../../src/outbound/outbound.ts';

@@ -1,6 +1,6 @@
 import type { Secret } from '../../common/secret.ts';
 import type { Outbound } from '../../outbound/outbound.ts';
-import type { VerificationDetails, VerificationWarning } from '../app.ts';
+import type { VerificationDetails, VerificationWarning } from '../credentials.ts';
 import { describeClockDifference } from './clock-difference.ts';
 import { type ListedApiToken, readApiTokens, readOrganisationName, readRoles } from './parse-details.ts';
 import type { TokenOwner } from './parse-response.ts';

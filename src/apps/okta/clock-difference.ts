@@ -1,5 +1,5 @@
 import { readDate } from '../../outbound/response-times.ts';
-import type { VerificationWarning } from '../app.ts';
+import type { VerificationWarning } from '../credentials.ts';
 
 /** A smaller difference harms nothing. */
 const toleranceSeconds = 30;

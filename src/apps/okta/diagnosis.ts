@@ -1,4 +1,4 @@
-import type { VerificationResult } from '../app.ts';
+import type { VerificationResult } from '../credentials.ts';
 
 /** A result that is not `VERIFIED`, without Okta's request id. */
 export type Finding = Omit<Exclude<VerificationResult, { status: 'VERIFIED' }>, 'upstreamRequestId'>;

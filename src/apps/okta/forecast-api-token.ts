@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import type { AuthMethod, CredentialsForecast } from '../app.ts';
+import type { AuthMethod } from '../app.ts';
+import type { CredentialsForecast } from '../credentials.ts';
 
 /** Okta ends an API token that is not used for so long, in milliseconds. */
 const unusedMs = 30 * 86_400_000;

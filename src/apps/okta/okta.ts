@@ -1,4 +1,5 @@
-import type { App, AppSettings, Field } from '../app.ts';
+import type { App, AppSettings } from '../app.ts';
+import type { Field } from '../credentials.ts';
 import { apiTokenSchema } from './api-token.ts';
 import { apiTokenDetails } from './details-schema.ts';
 import { forecastApiToken } from './forecast-api-token.ts';

@@ -1,4 +1,4 @@
-import type { AppRequest } from '../app.ts';
+import type { AppRequest } from '../use.ts';
 
 /** The requests of Okta's management API that consoles offer, with the summaries of its API description (2026.06.3). */
 export const oktaRequests: readonly AppRequest[] = [

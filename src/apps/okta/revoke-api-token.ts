@@ -1,6 +1,6 @@
 import type { Outbound } from '../../outbound/outbound.ts';
 import { OutboundError } from '../../outbound/outbound-error.ts';
-import type { Credentials, RevocationResult } from '../app.ts';
+import type { Credentials, RevocationResult } from '../credentials.ts';
 import { readErrorCode } from './parse-response.ts';
 import { diagnoseFailure } from './verify.ts';
 

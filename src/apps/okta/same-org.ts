@@ -1,6 +1,6 @@
 import type { Outbound } from '../../outbound/outbound.ts';
 import { OutboundError } from '../../outbound/outbound-error.ts';
-import type { Credentials } from '../app.ts';
+import type { Credentials } from '../credentials.ts';
 import { ownOutboundError } from '../map-outbound-error.ts';
 import { fetchOrganisationId } from './organisation-metadata.ts';
 

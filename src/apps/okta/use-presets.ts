@@ -1,4 +1,4 @@
-import type { UsePreset, UseRule } from '../app.ts';
+import type { UsePreset, UseRule } from '../use.ts';
 
 /**
  * Paths whose responses have secrets that outlive the request, each with the reason. From Okta's API descriptions

@@ -1,4 +1,4 @@
-import type { ConnectionUse, UpstreamRateLimit } from '../app.ts';
+import type { ConnectionUse, UpstreamRateLimit } from '../use.ts';
 import { readErrorCode } from './parse-response.ts';
 import { rateLimitBuckets } from './rate-limit-buckets.ts';
 

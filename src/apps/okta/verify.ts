@@ -4,7 +4,7 @@ import type { OutboundResponse } from '../../outbound/buffered-response.ts';
 import type { Outbound } from '../../outbound/outbound.ts';
 import { OutboundError } from '../../outbound/outbound-error.ts';
 import { readRetryAfter } from '../../outbound/response-times.ts';
-import type { Credentials, VerificationResult } from '../app.ts';
+import type { Credentials, VerificationResult } from '../credentials.ts';
 import { hostNotAllowedError, ownOutboundError } from '../map-outbound-error.ts';
 import { startTimeLimit } from '../time-limit.ts';
 import { findApiTokenDetails } from './api-token-details.ts';

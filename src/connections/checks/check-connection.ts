@@ -1,4 +1,4 @@
-import type { VerificationResult } from '../../apps/app.ts';
+import type { VerificationResult } from '../../apps/credentials.ts';
 import { type RecordedEvent, serverActor } from '../../audit/hash-chain.ts';
 import { currentTime } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';

@@ -1,4 +1,5 @@
-import type { AuthMethod, Credentials, VerificationResult } from '../../apps/app.ts';
+import type { AuthMethod } from '../../apps/app.ts';
+import type { Credentials, VerificationResult } from '../../apps/credentials.ts';
 import { currentTime } from '../../common/clock.ts';
 import type { AppConnection, ConversionVerification } from '../app-connection.entity.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';

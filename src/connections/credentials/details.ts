@@ -1,10 +1,10 @@
+import type { AuthMethod } from '../../apps/app.ts';
 import type {
-  AuthMethod,
   Credentials,
   VerificationDetails,
   VerificationResult,
   VerificationWarning,
-} from '../../apps/app.ts';
+} from '../../apps/credentials.ts';
 import type { Outbound, OutboundRequest } from '../../outbound/outbound.ts';
 
 /** How long a verification takes at most, details included, if the app has accepted the credentials in time. */

@@ -1,4 +1,5 @@
-import type { AuthMethod, VerificationDetails, VerificationResult } from '../../apps/app.ts';
+import type { AuthMethod } from '../../apps/app.ts';
+import type { VerificationDetails, VerificationResult } from '../../apps/credentials.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import { rejectionCodes } from '../check-interval.ts';
 

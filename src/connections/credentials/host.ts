@@ -1,4 +1,5 @@
-import type { App, AuthMethod, Credentials } from '../../apps/app.ts';
+import type { App, AuthMethod } from '../../apps/app.ts';
+import type { Credentials } from '../../apps/credentials.ts';
 import { hostNotAllowedError, ownOutboundError } from '../../apps/map-outbound-error.ts';
 import { AppError } from '../../common/errors.ts';
 import type { Caller } from '../../identity/caller.ts';

@@ -1,4 +1,4 @@
-import type { Credentials } from '../../apps/app.ts';
+import type { Credentials } from '../../apps/credentials.ts';
 import type { StoredCredentials } from './seal.ts';
 
 /** Returns the inactive secrets whose names begin with a prefix, by the rest of their names. */

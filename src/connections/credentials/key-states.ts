@@ -1,4 +1,4 @@
-import type { KeyPair } from '../../apps/app.ts';
+import type { KeyPair } from '../../apps/managed-keys.ts';
 import type { AppConnection, ConnectionKey } from '../app-connection.entity.ts';
 
 type WithKeys = Pick<AppConnection, 'keys'>;

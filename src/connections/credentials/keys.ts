@@ -1,11 +1,6 @@
-import {
-  type App,
-  type AuthMethod,
-  type Credentials,
-  InvalidKeyError,
-  type KeyPair,
-  type ManagedKeys,
-} from '../../apps/app.ts';
+import type { App, AuthMethod } from '../../apps/app.ts';
+import type { Credentials } from '../../apps/credentials.ts';
+import { InvalidKeyError, type KeyPair, type ManagedKeys } from '../../apps/managed-keys.ts';
 import { currentTime } from '../../common/clock.ts';
 import { type Issue, validationError } from '../../common/errors.ts';
 import type { AppConnection, ConnectionKey } from '../app-connection.entity.ts';

@@ -1,4 +1,5 @@
-import type { App, AuthMethod, Credentials, Field } from '../../apps/app.ts';
+import type { App, AuthMethod } from '../../apps/app.ts';
+import type { Credentials, Field } from '../../apps/credentials.ts';
 import { type Issue, validationError } from '../../common/errors.ts';
 import type { Caller } from '../../identity/caller.ts';
 import type { AppConnection } from '../app-connection.entity.ts';

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import type { AuthMethod, Credentials } from '../../apps/app.ts';
+import type { AuthMethod } from '../../apps/app.ts';
+import type { Credentials } from '../../apps/credentials.ts';
 import { currentTime } from '../../common/clock.ts';
 import { validationError } from '../../common/errors.ts';
 import type { Secret } from '../../common/secret.ts';

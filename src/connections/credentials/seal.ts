@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import type { App, AuthMethod, Credentials } from '../../apps/app.ts';
+import type { App, AuthMethod } from '../../apps/app.ts';
+import type { Credentials } from '../../apps/credentials.ts';
 import { canonicalJson } from '../../common/canonical-json.ts';
 import type { Secret } from '../../common/secret.ts';
 import type { EncryptionContext } from '../../encryption/vault.ts';

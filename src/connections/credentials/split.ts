@@ -1,4 +1,5 @@
-import type { AuthMethod, Credentials, FieldValue } from '../../apps/app.ts';
+import type { AuthMethod } from '../../apps/app.ts';
+import type { Credentials, FieldValue } from '../../apps/credentials.ts';
 import { Secret } from '../../common/secret.ts';
 
 /** Separates the credentials of a method into public and secret fields. Fields of other methods are left out. */

@@ -1,4 +1,5 @@
-import type { App, AuthMethod, Credentials, VerificationResult } from '../../apps/app.ts';
+import type { App, AuthMethod } from '../../apps/app.ts';
+import type { Credentials, VerificationResult } from '../../apps/credentials.ts';
 import { currentTime } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
 import type { Caller } from '../../identity/caller.ts';

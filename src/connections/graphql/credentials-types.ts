@@ -1,11 +1,5 @@
-import {
-  type App,
-  type AuthMethod,
-  appTypeName,
-  type Field,
-  isAlwaysRequired,
-  splitList,
-} from '../../apps/app.ts';
+import { type App, type AuthMethod, appTypeName, isAlwaysRequired, splitList } from '../../apps/app.ts';
+import type { Field } from '../../apps/credentials.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import { describeKeys, getJwksUrl } from '../credentials/keys.ts';

@@ -1,4 +1,5 @@
-import { type App, type AuthMethod, type Field, isAlwaysRequired } from '../../apps/app.ts';
+import { type App, type AuthMethod, isAlwaysRequired } from '../../apps/app.ts';
+import type { Field } from '../../apps/credentials.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
 import type { ConnectionTypes } from './types.ts';

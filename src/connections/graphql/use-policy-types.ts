@@ -1,4 +1,5 @@
-import type { App, UseRule } from '../../apps/app.ts';
+import type { App } from '../../apps/app.ts';
+import type { UseRule } from '../../apps/use.ts';
 import { type Builder, enumValues } from '../../graphql/builder.ts';
 import { useMethods } from '../use-policy/decide.ts';
 import type { UsePolicy } from '../use-policy/use-policy.ts';

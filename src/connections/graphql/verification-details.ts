@@ -1,4 +1,5 @@
-import { type App, appTypeName, type DetailsType, type VerificationDetails } from '../../apps/app.ts';
+import { type App, appTypeName, type DetailsType } from '../../apps/app.ts';
+import type { VerificationDetails } from '../../apps/credentials.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { defineSchemaObject } from '../../graphql/schema-objects.ts';
 

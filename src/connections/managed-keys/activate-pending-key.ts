@@ -1,4 +1,4 @@
-import type { VerificationResult } from '../../apps/app.ts';
+import type { VerificationResult } from '../../apps/credentials.ts';
 import { currentTime } from '../../common/clock.ts';
 import type { Outbound } from '../../outbound/outbound.ts';
 import { noExpiry } from '../credentials/expiry.ts';

@@ -1,4 +1,4 @@
-import type { KeyPair, ManagedKeys } from '../../apps/app.ts';
+import type { KeyPair, ManagedKeys } from '../../apps/managed-keys.ts';
 import type { StoredCredentials } from '../credentials/seal.ts';
 
 /** The name of the private key of the pending key among the inactive secrets. */

@@ -1,4 +1,4 @@
-import type { KeyRegistration, KeysToRegister } from '../../apps/app.ts';
+import type { KeyRegistration, KeysToRegister } from '../../apps/managed-keys.ts';
 import { serverActor } from '../../audit/hash-chain.ts';
 import { currentTime } from '../../common/clock.ts';
 import type { Outbound } from '../../outbound/outbound.ts';

@@ -1,4 +1,4 @@
-import type { ManagedKeys } from '../../apps/app.ts';
+import type { ManagedKeys } from '../../apps/managed-keys.ts';
 import { currentTime } from '../../common/clock.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import { addPendingKey, findPendingKey } from '../credentials/key-states.ts';

@@ -1,4 +1,4 @@
-import type { KeyRegistration, KeysToRegister } from '../../apps/app.ts';
+import type { KeyRegistration, KeysToRegister } from '../../apps/managed-keys.ts';
 import { storeWithEvents } from '../../audit/audited-change.ts';
 import type { RecordedEvent } from '../../audit/hash-chain.ts';
 import { currentTime } from '../../common/clock.ts';

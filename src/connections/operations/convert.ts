@@ -1,4 +1,5 @@
-import type { App, AuthMethod, Credentials } from '../../apps/app.ts';
+import type { App, AuthMethod } from '../../apps/app.ts';
+import type { Credentials } from '../../apps/credentials.ts';
 import { withRefusalAudit } from '../../audit/record-refusals.ts';
 import { canonicalJson } from '../../common/canonical-json.ts';
 import { currentTime } from '../../common/clock.ts';

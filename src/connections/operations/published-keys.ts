@@ -1,4 +1,4 @@
-import type { PublicKey } from '../../apps/app.ts';
+import type { PublicKey } from '../../apps/managed-keys.ts';
 import { currentTime } from '../../common/clock.ts';
 import { AppConnection } from '../app-connection.entity.ts';
 import { listPublishedKeys } from '../credentials/key-states.ts';

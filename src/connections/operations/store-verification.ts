@@ -1,4 +1,4 @@
-import type { VerificationResult } from '../../apps/app.ts';
+import type { VerificationResult } from '../../apps/credentials.ts';
 import { storeWithEvents } from '../../audit/audited-change.ts';
 import type { RecordedEvent } from '../../audit/hash-chain.ts';
 import { currentTime } from '../../common/clock.ts';

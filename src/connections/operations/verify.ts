@@ -1,4 +1,5 @@
-import type { AuthMethod, FieldValue, VerificationResult } from '../../apps/app.ts';
+import type { AuthMethod } from '../../apps/app.ts';
+import type { FieldValue, VerificationResult } from '../../apps/credentials.ts';
 import { withRequestContext } from '../../audit/hash-chain.ts';
 import { withForbiddenAudit, withRefusalAudit } from '../../audit/record-refusals.ts';
 import { AppError } from '../../common/errors.ts';

@@ -1,4 +1,4 @@
-import type { Credentials } from '../../apps/app.ts';
+import type { Credentials } from '../../apps/credentials.ts';
 import { storeWithEvents } from '../../audit/audited-change.ts';
 import type { RecordedEvent } from '../../audit/hash-chain.ts';
 import { AppConnection } from '../app-connection.entity.ts';

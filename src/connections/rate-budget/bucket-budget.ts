@@ -1,4 +1,5 @@
-import type { App, AppRateLimits } from '../../apps/app.ts';
+import type { App } from '../../apps/app.ts';
+import type { AppRateLimits } from '../../apps/use.ts';
 import { currentTimeMs } from '../../common/clock.ts';
 import type { AppError } from '../../common/errors.ts';
 import { type Logger, safeErrorFields } from '../../common/log.ts';

@@ -1,4 +1,5 @@
-import type { App, AuthMethod, Credentials } from '../../apps/app.ts';
+import type { App, AuthMethod } from '../../apps/app.ts';
+import type { Credentials } from '../../apps/credentials.ts';
 import { currentTimeMs } from '../../common/clock.ts';
 import type { OutboundResponse } from '../../outbound/buffered-response.ts';
 import type { Outbound, OutboundRequest } from '../../outbound/outbound.ts';

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import type { App, ConnectionUse } from '../../apps/app.ts';
+import type { App } from '../../apps/app.ts';
+import type { ConnectionUse } from '../../apps/use.ts';
 import { AppError } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
 import type { Database } from '../../database/database.ts';

@@ -1,4 +1,4 @@
-import type { AppRateLimits } from '../../apps/app.ts';
+import type { AppRateLimits } from '../../apps/use.ts';
 import type { LimitObservation } from './budget-state.ts';
 
 /** The status with which an app refuses a request because of its rate limit (RFC 6585). */

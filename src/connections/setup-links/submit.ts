@@ -1,4 +1,4 @@
-import type { FieldValue } from '../../apps/app.ts';
+import type { FieldValue } from '../../apps/credentials.ts';
 import { validationError } from '../../common/errors.ts';
 import { strictObject } from '../../common/strict-object.ts';
 import type { Caller } from '../../identity/caller.ts';

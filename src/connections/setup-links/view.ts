@@ -1,4 +1,5 @@
-import type { App, AuthMethod, Field } from '../../apps/app.ts';
+import type { App, AuthMethod } from '../../apps/app.ts';
+import type { Field } from '../../apps/credentials.ts';
 import type { Caller } from '../../identity/caller.ts';
 import { Organisation } from '../../identity/organisation.entity.ts';
 import type { AppConnection, ConnectionKey } from '../app-connection.entity.ts';

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import type { UseRule } from '../../apps/app.ts';
+import type { UseRule } from '../../apps/use.ts';
 import { compilePattern, type PathPattern } from './path-pattern.ts';
 
 /** The methods of requests through connections. */

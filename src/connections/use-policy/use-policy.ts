@@ -1,4 +1,5 @@
-import type { App, UseRule } from '../../apps/app.ts';
+import type { App } from '../../apps/app.ts';
+import type { UseRule } from '../../apps/use.ts';
 import { AppError } from '../../common/errors.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import { decideUse, type UseDecision } from './decide.ts';

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
-import type { App, UpstreamRateLimit } from '../../apps/app.ts';
+import type { App } from '../../apps/app.ts';
+import type { UpstreamRateLimit } from '../../apps/use.ts';
 import { AppError } from '../../common/errors.ts';
 import type { Caller } from '../../identity/caller.ts';
 import { parseJsonInParts } from '../../outbound/json.ts';

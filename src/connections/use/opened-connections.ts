@@ -1,12 +1,7 @@
 import { LRUCache } from 'lru-cache';
-import type {
-  App,
-  AuthMethod,
-  Authorization,
-  Authorizer,
-  ConnectionUse,
-  Credentials,
-} from '../../apps/app.ts';
+import type { App, AuthMethod } from '../../apps/app.ts';
+import type { Credentials } from '../../apps/credentials.ts';
+import type { Authorization, Authorizer, ConnectionUse } from '../../apps/use.ts';
 import type { Secret } from '../../common/secret.ts';
 import type { Database } from '../../database/database.ts';
 import { AppConnection } from '../app-connection.entity.ts';

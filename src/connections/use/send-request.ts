@@ -1,5 +1,5 @@
-import { type Authorization, AuthorizationError } from '../../apps/app.ts';
 import { hostNotAllowedError, ownOutboundError } from '../../apps/map-outbound-error.ts';
+import { type Authorization, AuthorizationError } from '../../apps/use.ts';
 import { AppError, HttpError } from '../../common/errors.ts';
 import { safeErrorFields } from '../../common/log.ts';
 import type { Caller } from '../../identity/caller.ts';

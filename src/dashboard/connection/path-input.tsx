@@ -1,6 +1,6 @@
 import { Autocomplete, Text } from '@mantine/core';
 import { useEffect, useRef } from 'react';
-import type { AppRequest } from '../../apps/app.ts';
+import type { AppRequest } from '../../apps/use.ts';
 
 interface PathInputProps {
   value: string;

@@ -1,7 +1,7 @@
 import type { TokenRequestError } from '../../../oauth/oauth.ts';
 import type { OutboundResponse } from '../../../outbound/buffered-response.ts';
 import type { OutboundError } from '../../../outbound/outbound-error.ts';
-import type { KeyRegistrationFailure, KeysToRegister } from '../../app.ts';
+import type { KeyRegistrationFailure, KeysToRegister } from '../../managed-keys.ts';
 import { readErrorCode } from '../parse-response.ts';
 import { diagnoseFailure } from '../verify.ts';
 import { diagnoseTokenFailure } from './token-failure.ts';

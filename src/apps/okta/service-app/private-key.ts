@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { Secret } from '../../../common/secret.ts';
 import type { OAuth } from '../../../oauth/oauth.ts';
-import { type Credentials, InvalidKeyError, type KeyPair, type ManagedKeys } from '../../app.ts';
+import type { Credentials } from '../../credentials.ts';
+import { InvalidKeyError, type KeyPair, type ManagedKeys } from '../../managed-keys.ts';
 
 /** The id of a key in the header of a JWT. */
 const keyIdPattern = /^[\x21-\x7e]{1,255}$/;

@@ -1,6 +1,6 @@
 import type { Secret } from '../../../common/secret.ts';
 import type { OutboundResponse } from '../../../outbound/buffered-response.ts';
-import type { VerificationDetails } from '../../app.ts';
+import type { VerificationDetails } from '../../credentials.ts';
 import { describeClockDifference } from '../clock-difference.ts';
 import { readOrganisationName } from '../parse-details.ts';
 import type { AdminRole } from './admin-role.ts';

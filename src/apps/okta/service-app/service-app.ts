@@ -1,4 +1,5 @@
-import type { AppSettings, AuthMethod, Field } from '../../app.ts';
+import type { AppSettings, AuthMethod } from '../../app.ts';
+import type { Field } from '../../credentials.ts';
 import { serviceAppDetails } from '../details-schema.ts';
 import { clientIdSchema } from './client-id.ts';
 import { createServiceAppKeys, keyIdSchema, privateKeySchema, requireOAuth } from './private-key.ts';

@@ -1,5 +1,6 @@
 import type { OAuth, TokenClient } from '../../../oauth/oauth.ts';
-import { type Credentials, splitList } from '../../app.ts';
+import { splitList } from '../../app.ts';
+import type { Credentials } from '../../credentials.ts';
 import { getKeyId } from './private-key.ts';
 
 /** Converts valid credentials to the client that asks the org's token endpoint for access tokens. */

@@ -1,6 +1,6 @@
 import { Secret } from '../../../common/secret.ts';
 import type { OAuth } from '../../../oauth/oauth.ts';
-import { AuthorizationError, type ConnectionUse } from '../../app.ts';
+import { AuthorizationError, type ConnectionUse } from '../../use.ts';
 import { readRequestId } from '../parse-response.ts';
 import { oktaUse } from '../use.ts';
 import { requireOAuth } from './private-key.ts';

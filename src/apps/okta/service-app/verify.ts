@@ -4,7 +4,7 @@ import type { OAuth, TokenClient } from '../../../oauth/oauth.ts';
 import type { OutboundResponse } from '../../../outbound/buffered-response.ts';
 import type { Outbound } from '../../../outbound/outbound.ts';
 import { OutboundError } from '../../../outbound/outbound-error.ts';
-import type { Credentials, VerificationResult } from '../../app.ts';
+import type { Credentials, VerificationResult } from '../../credentials.ts';
 import { ownOutboundError } from '../../map-outbound-error.ts';
 import { startTimeLimit } from '../../time-limit.ts';
 import { measureClockDifference } from '../clock-difference.ts';
