@@ -67,7 +67,11 @@ export function isHostDown({ verification, health }: Pick<Connection, 'verificat
 
 /** A status as a badge. */
 export function StatusBadge({ status }: Pick<Connection['verification'], 'status'>) {
-  const { label, color } = badges[status];
+  return <LabelledDot {...badges[status]} />;
+}
+
+/** A badge with a dot in a colour. */
+export function LabelledDot({ label, color }: { label: string; color: string }) {
   return (
     <Badge
       color={color}

@@ -1,5 +1,4 @@
-import { Badge } from '@mantine/core';
-import { Dot } from '../list/status.tsx';
+import { LabelledDot } from '../list/status.tsx';
 import type { Endpoint, Message } from './operations.ts';
 
 type EndpointState = Pick<Endpoint, 'disabledAt' | 'failingSince' | 'lastSuccessAt'>;
@@ -25,19 +24,4 @@ function describeEndpoint({ disabledAt, failingSince, lastSuccessAt }: EndpointS
   if (disabledAt) return { label: 'Disabled', color: 'gray' };
   if (failingSince) return { label: 'Failing', color: 'red' };
   return lastSuccessAt ? { label: 'Working', color: 'green' } : { label: 'Nothing sent yet', color: 'blue' };
-}
-
-function LabelledDot({ label, color }: { label: string; color: string }) {
-  return (
-    <Badge
-      color={color}
-      miw="fit-content"
-      variant="default"
-      leftSection={<Dot color={color} />}
-      tt="none"
-      fw={600}
-    >
-      {label}
-    </Badge>
-  );
 }
