@@ -126,7 +126,7 @@ export function findDefaultMethod({ defaultMethod, methods: [onlyMethod, another
   return defaultMethod ?? (anotherMethod ? undefined : onlyMethod?.id);
 }
 
-/** Whether new credentials must have a value of a field, whoever makes the key. */
+/** Whether new credentials must have a value of a field, with a key of the caller and with one of this server. */
 export function isAlwaysRequired({ required, isDeferrable = false }: Field): boolean {
   return required && !isDeferrable;
 }

@@ -17,7 +17,7 @@ export type VerificationStatus = (typeof verificationStatuses)[number];
 
 /**
  * Why the credentials of a connection end. `UNUSED`: the app ends them when they are not used. `OWNER_INACTIVE`: their owner is
- * no longer active. `KEY_AGE`: the key of this server is to be replaced, and nothing replaces it.
+ * no longer active. `KEY_AGE`: the key of this server is due for rotation, and nothing rotates it.
  */
 export const expiryReasons = ['UNUSED', 'OWNER_INACTIVE', 'KEY_AGE'] as const;
 
@@ -67,7 +67,7 @@ export interface PendingConversion {
   revokeOldToken?: boolean;
 }
 
-/** Credentials that others have replaced, and that are to be revoked at the app. The secrets are encrypted with those in use. */
+/** Credentials that others have replaced, and that this server revokes at the app. The secrets are encrypted with those in use. */
 export interface PendingRevocation {
   id: string;
   /** The id of their method. */
@@ -140,7 +140,7 @@ const AppConnectionSchema = defineEntity({
     conversion: p.json<PendingConversion>().nullable(),
     /** Null until the pending conversion was verified. */
     conversionVerification: p.json<ConversionVerification>().nullable(),
-    /** Null if no credentials are to be revoked. */
+    /** Null if no credentials wait for their revocation. */
     revocations: p.json<PendingRevocation[]>().nullable(),
     /** When the revocation is tried next; null if there is none. */
     revokeAt: p.datetime(3).nullable(),

@@ -2,7 +2,7 @@ import { currentTime } from '../../common/clock.ts';
 import type { Database } from '../../database/database.ts';
 import { firstWarningDays } from '../credentials/expiry.ts';
 
-/** The age at which a key is to be replaced by hand if the schedule does not do it, in days. */
+/** The age at which a key is due for a rotation by hand if the schedule does not rotate it, in days. */
 const maxAgeDays = 90;
 /** The most keys in one statement; the next round goes on. */
 const batchSize = 1_000;
@@ -10,7 +10,7 @@ const batchSize = 1_000;
 const maxPendingHours = 24;
 
 /**
- * Stores when the keys of this server reach the age at which they are to be replaced, if nothing replaces them: because the
+ * Stores when the keys of this server are due for rotation, if nothing rotates them: because the
  * schedule of rotations is off, or because the app does not accept the next key.
  *
  * @param days the age at which the schedule replaces a key; 0 for never

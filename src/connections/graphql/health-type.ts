@@ -49,7 +49,7 @@ export function defineHealth(
       },
       KEY_AGE: {
         description:
-          'The key that this server made is to be replaced, and nothing does it: the schedule is off, or the app does not accept the next key. It still works then.',
+          'The key that this server made is due for rotation, and nothing rotates it: the schedule is off, or the app does not accept the next key. It still works then.',
       },
     } satisfies Record<ExpiryReason, object>,
   });

@@ -21,7 +21,7 @@ export default function DeleteDialog({ connection, onClose, onDeleted }: DeleteD
   const [apiError, setApiError] = useState<ApiError>();
   const [isBusy, setIsBusy] = useState(false);
   const used = useConnectionUsers(id);
-  // Whoever types the name has seen the users, in the dialog or in the error.
+  // Before people type the name, they see the users, in the dialog or in the error.
   const acknowledgeUse = (used.users?.length ?? 0) > 0 || apiError?.code === 'CONNECTION_IN_USE';
 
   const submit = async (event: FormEvent) => {

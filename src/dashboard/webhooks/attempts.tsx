@@ -7,7 +7,7 @@ type Attempt = Message['attempts'][number];
 
 const number = new Intl.NumberFormat('en-GB');
 
-/** How often a message was tried, and what came of the last time. */
+/** The number of attempts to deliver a message, and the result of the last one. */
 export function describeAttempts({ attempts }: Message): string {
   const last = attempts.at(-1);
   if (!last) return 'not tried yet';

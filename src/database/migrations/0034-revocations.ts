@@ -1,6 +1,6 @@
 import { Migration } from '@mikro-orm/migrations';
 
-/** Adds the credentials of a connection that others have replaced and that are to be revoked. */
+/** Adds the credentials of a connection that others have replaced and that the server revokes. */
 export class Revocations extends Migration {
   override up(): void {
     this.addSql(
