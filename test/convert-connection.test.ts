@@ -219,6 +219,16 @@ describe('converting a connection with an API token to a service app whose key t
     ]);
   });
 
+  test('reports both results if Okta rejects the token in use and the new key', async () => {
+    const { id, apiToken } = await connect();
+    await convert(id, newApp());
+    await okta.revoke(apiToken);
+    const rejected = { status: 'REJECTED', code: 'CREDENTIALS_REJECTED' };
+    const refused = await verify(id);
+    expect(refused).toMatchObject({ verification: rejected, conversion: { verification: rejected } });
+    expect(await read(id)).toEqual(refused);
+  });
+
   test('can be cancelled: the key is gone from the published set, and the connection is as it was', async () => {
     const { id, before } = await connect();
     const pending = await convert(id, newApp());

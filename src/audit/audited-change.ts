@@ -36,7 +36,10 @@ export interface PreparedChange<Result> {
   /** Without events, nothing is stored. */
   events: readonly RecordedEvent[];
   inserts?: readonly InsertedRow[];
-  /** Statements for `AuditedChange.row`, and for rows that change only together with it, or with the trail. Each ends with a condition. */
+  /**
+   * Statements for `AuditedChange.row`, and for rows that change only together with it, or with the trail. Each ends with a
+   * condition. No two are for the same row, because PostgreSQL applies only one of them.
+   */
   updates?: readonly SqlStatement[];
   /** The MAC of the row as it was read: nothing is stored if the row has changed since. */
   readMac?: string;

@@ -1,3 +1,5 @@
+import type { VerificationResult } from '../../apps/credentials.ts';
+import { storeWithEvents } from '../../audit/audited-change.ts';
 import { withRequestContext } from '../../audit/hash-chain.ts';
 import { currentTime } from '../../common/clock.ts';
 import { updateRow } from '../../database/row-statements.ts';
@@ -26,7 +28,7 @@ const action = 'CONVERT_CONNECTION';
  *
  * @param stored the opened credentials of `before`
  * @param options `ifVerified`: what is stored with the completed conversion
- * @returns `isComplete`: whether they have replaced them. `alongside`: stores their verification if they have not
+ * @returns whether they have replaced them
  * @throws CredentialsReplaced if others were stored meanwhile
  */
 export async function verifyConversion(
@@ -35,31 +37,18 @@ export async function verifyConversion(
   before: AppConnection,
   stored: StoredCredentials,
   { signal, ifVerified }: { signal?: AbortSignal | undefined; ifVerified?: PrepareAlongside | undefined },
-): Promise<{ isComplete: boolean; alongside?: PrepareAlongside }> {
+): Promise<boolean> {
   const converted = toConverted(deps, before);
-  if (!converted) return { isComplete: false };
+  if (!converted) return false;
   const { id, orgId, publicCredentials } = converted;
   const { app, method } = resolveAppAndMethod(deps, converted);
-  if (listAwaitedFields(method, publicCredentials).length > 0) return { isComplete: false };
+  if (listAwaitedFields(method, publicCredentials).length > 0) return false;
   const pending = { public: publicCredentials, secret: getConversionSecrets(stored) };
   const options = { signal, connection: before };
   const result = await verifyCredentials(deps, caller, { app, method }, pending, options);
   if (result.status !== 'VERIFIED') {
-    const conversionVerification = toConversionVerification(result, before.conversionVerification);
-    const { name: connectionName, projectId } = before;
-    const about = { ...caller.actor, action, connectionId: id, connectionName, projectId } as const;
-    const event = withRequestContext({ ...about, outcome: result.code, fields: ['conversion'] });
-    const changed = { ...before, conversionVerification };
-    const alongside: PrepareAlongside = async (em) => {
-      const { sql, params } = updateRow(em, AppConnection, changed, ['conversionVerification']);
-      // The result is about these credentials.
-      const update = {
-        sql: `${sql} and conversion = ?::jsonb`,
-        params: [...params, JSON.stringify(before.conversion)],
-      };
-      return { events: [event], updates: [update] };
-    };
-    return { isComplete: false, alongside };
+    await storeRefusal(deps, caller, before, result);
+    return false;
   }
   const revocation = before.conversion?.revokeOldToken ? addRevocation(before, stored) : undefined;
   const credentials = { ...pending, inactive: replaceConversionSecrets({ ...stored, ...revocation }) };
@@ -83,5 +72,34 @@ export async function verifyConversion(
     credentials,
     alongside: ifVerified,
   });
-  return { isComplete: true };
+  return true;
+}
+
+/**
+ * Stores that the app has not accepted the credentials of a pending conversion. The result of verifying the credentials in use is
+ * stored in another statement, because PostgreSQL applies only one of two updates of a row in a statement.
+ */
+async function storeRefusal(
+  deps: ConnectionDeps,
+  caller: Caller,
+  before: AppConnection,
+  result: Exclude<VerificationResult, { status: 'VERIFIED' }>,
+): Promise<void> {
+  const { id, orgId, name: connectionName, projectId } = before;
+  const attempt = { ...caller.actor, action, connectionId: id, connectionName, projectId } as const;
+  const event = withRequestContext({ ...attempt, outcome: result.code, fields: ['conversion'] });
+  const conversionVerification = toConversionVerification(result, before.conversionVerification);
+  await storeWithEvents(deps, orgId, {
+    row: { entity: AppConnection, id },
+    prepare: async (em) => {
+      const changed = { ...before, conversionVerification };
+      const { sql, params } = updateRow(em, AppConnection, changed, ['conversionVerification']);
+      // The result is about these credentials.
+      const update = {
+        sql: `${sql} and conversion = ?::jsonb`,
+        params: [...params, JSON.stringify(before.conversion)],
+      };
+      return { events: [event], updates: [update], result: undefined };
+    },
+  });
 }

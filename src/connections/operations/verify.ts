@@ -51,15 +51,15 @@ export async function verifyConnection(
     caller.requireScope('connections:verify');
     requireSelectable(caller, verifyPayloadFields, selected);
     const { orgId } = caller;
-    const { before, credentials, conversion } = await retryIfReplaced(async () => {
+    const { before, credentials, isConverted } = await retryIfReplaced(async () => {
       const reader = deps.database.forOrganisation(orgId);
       const before = await findWithKeyTried(deps, caller, target, signal);
       const credentials = await openCredentials(deps, reader, before);
       const options = { signal, ifVerified };
-      const conversion = await verifyConversion(deps, caller, before, credentials, options);
-      return { before, credentials, conversion };
+      const isConverted = await verifyConversion(deps, caller, before, credentials, options);
+      return { before, credentials, isConverted };
     });
-    if (conversion.isComplete) return readConnection(deps, caller, [sql`id = ${id}`]);
+    if (isConverted) return readConnection(deps, caller, [sql`id = ${id}`]);
     const resolved = resolveAppAndMethod(deps, before);
     assertComplete(resolved.method, before);
     const result = await verifyCredentials(deps, caller, resolved, credentials, {
@@ -71,7 +71,7 @@ export async function verifyConnection(
     const attempt = { ...caller.actor, action, connectionId: id, connectionName, projectId } as const;
     const event = withRequestContext({ ...attempt, outcome, fields: ['verification'] });
     const isFinal = result.status === 'VERIFIED' && !before.conversion;
-    const alongside = isFinal ? ifVerified : conversion.alongside;
+    const alongside = isFinal ? ifVerified : undefined;
     await storeVerification(deps, before, result, event, { alongside });
     return readConnection(deps, caller, [sql`id = ${id}`]);
   });
