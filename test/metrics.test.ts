@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { Secret } from '../src/common/secret.ts';
@@ -99,6 +100,18 @@ describe('metrics', () => {
     expect(text).toMatch(/^app_connections_build_info\{version="\d+\.\d+\.\d+"\} 1$/m);
     expect(text).toMatch(/^nodejs_eventloop_lag_p99_seconds /m);
     expect(text).toMatch(/^app_connections_database_oldest_transaction_seconds /m);
+  });
+
+  it('are all described in the documents, and those of the alert rules and the dashboard exist', () => {
+    const names = new Set([...text.matchAll(/^# TYPE (app_connections_\w+)/gm)].map(([, name = '']) => name));
+    expect(names.size).toBeGreaterThan(15);
+    const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
+    const docs = read('docs/operations/metrics.md');
+    expect([...names].filter((name) => !docs.includes(`\`${name}\``))).toEqual([]);
+    const used = ['prometheus/alerts.yaml', 'grafana/app-connections.json']
+      .flatMap((file) => [...read(`deploy/${file}`).matchAll(/app_connections_\w+/g)])
+      .map(([name]) => name.replace(/_(bucket|count|sum)$/, ''));
+    expect(used.filter((name) => !names.has(name))).toEqual([]);
   });
 
   it.runIf(testDatabaseUrl)('have the use of the pool', () => {

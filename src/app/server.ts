@@ -216,7 +216,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
 
   listeningUrl = listener.url + config.basePath;
 
-  const metrics = await openMetrics(config, { database, isReady: () => readiness.isReady() }).catch(
+  const metrics = await openMetrics(config, { ...connections, isReady: () => readiness.isReady() }).catch(
     async (error) => {
       await listener.close(0);
       await checkpoints.close();

@@ -20,6 +20,20 @@ export interface UpstreamMeasurement {
   ms: number;
 }
 
+/** A request to an app that was not sent, because of the rate budget of its connection. */
+export interface BudgetRefusalMeasurement {
+  reason: BudgetRefusalReason;
+}
+
+/**
+ * Why a rate budget refuses a request. `blocked`: the app has refused requests, and does so until a time that it has stated.
+ * `spent`: the share of the connection is. `unknown_limit`: the app has not answered the first requests. `queue_full`: too many
+ * requests wait.
+ */
+export const budgetRefusalReasons = ['blocked', 'spent', 'unknown_limit', 'queue_full'] as const;
+
+export type BudgetRefusalReason = (typeof budgetRefusalReasons)[number];
+
 /** A channel that costs nothing while nobody measures. */
 export interface MeasurementChannel<Measurement> {
   readonly hasSubscribers: boolean;
@@ -36,4 +50,9 @@ export const requestMeasurements: MeasurementChannel<RequestMeasurement> = chann
 /** Requests to apps and identity providers. */
 export const upstreamMeasurements: MeasurementChannel<UpstreamMeasurement> = channel(
   'app-connections:upstream',
+) as never;
+
+/** Requests that rate budgets have refused. */
+export const budgetRefusalMeasurements: MeasurementChannel<BudgetRefusalMeasurement> = channel(
+  'app-connections:budget-refusal',
 ) as never;

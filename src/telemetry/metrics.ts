@@ -1,17 +1,22 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import {
+  type BudgetRefusalMeasurement,
+  budgetRefusalMeasurements,
+  budgetRefusalReasons,
   type RequestMeasurement,
   requestMeasurements,
   type UpstreamMeasurement,
   upstreamMeasurements,
 } from '../common/measurements.ts';
 import { version } from '../common/server-identity.ts';
+import type { RateBudgets } from '../connections/rate-budget/rate-budgets.ts';
 import type { Database } from '../database/database.ts';
-import { readStoredFacts, type StoredFacts } from './stored-facts.ts';
+import { createStoredMetrics, type StoredMetricsDependencies } from './stored-metrics.ts';
 
 /** What the metrics are about. */
-export interface MetricsDependencies {
+export interface MetricsDependencies extends StoredMetricsDependencies {
   database: Pick<Database, 'asSystem' | 'readPoolUse'>;
+  budgets: Pick<RateBudgets, 'waitingRequests'>;
   /** Whether the server is ready. */
   isReady(): Promise<boolean>;
 }
@@ -25,14 +30,11 @@ export interface Metrics {
 
 const requestBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
-/** For how long what is read from the database is cached, in milliseconds. */
-const cacheMs = 30_000;
-
 /**
  * Starts to measure. Every label has a bounded number of values, which the code determines: no name and no id of a tenant, and
  * nothing that a caller chooses.
  */
-export function startMetrics({ database, isReady }: MetricsDependencies): Metrics {
+export function startMetrics({ apps, database, budgets, log, isReady }: MetricsDependencies): Metrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
@@ -79,17 +81,20 @@ export function startMetrics({ database, isReady }: MetricsDependencies): Metric
     help: 'Requests that wait for a connection of the pool',
     registers,
   });
-  const connections = new Gauge({
-    name: 'app_connections_connections',
-    help: 'Stored connections by app and status of their verification',
-    labelNames: ['app', 'status'],
+  const budgetRefusals = new Counter({
+    name: 'app_connections_rate_budget_refusals_total',
+    help: 'Requests that were not sent to an app because of the rate budget of their connection',
+    labelNames: ['reason'],
     registers,
   });
-  const oldestTransaction = new Gauge({
-    name: 'app_connections_database_oldest_transaction_seconds',
-    help: 'The age of the oldest transaction of the database that its user may see',
+  // A series that begins with its first refusal has no rate.
+  for (const reason of budgetRefusalReasons) budgetRefusals.inc({ reason }, 0);
+  const waitingForBudgets = new Gauge({
+    name: 'app_connections_rate_budget_waiting_requests',
+    help: 'Requests of this server that wait for the rate budget of their connection',
     registers,
   });
+  const stored = createStoredMetrics(registry, { apps, database, log });
 
   const onRequest = ({ surface, operation, outcome, ms, databaseMs }: RequestMeasurement) => {
     requests.observe({ surface, operation, outcome }, ms / 1_000);
@@ -99,19 +104,10 @@ export function startMetrics({ database, isReady }: MetricsDependencies): Metric
     upstream.observe({ outcome }, ms / 1_000);
     if (!/^\dxx$/.test(outcome)) upstreamFailures.inc({ reason: outcome });
   };
+  const onRefusal = ({ reason }: BudgetRefusalMeasurement) => budgetRefusals.inc({ reason });
   requestMeasurements.subscribe(onRequest);
   upstreamMeasurements.subscribe(onUpstream);
-
-  let cached: { until: number; facts: Promise<StoredFacts | undefined> } | undefined;
-  const readCached = () => {
-    if (!cached || cached.until < performance.now())
-      // Without the database, the other metrics are most needed.
-      cached = {
-        until: performance.now() + cacheMs,
-        facts: readStoredFacts(database).catch(() => undefined),
-      };
-    return cached.facts;
-  };
+  budgetRefusalMeasurements.subscribe(onRefusal);
   return {
     async read() {
       ready.set((await isReady()) ? 1 : 0);
@@ -121,16 +117,14 @@ export function startMetrics({ database, isReady }: MetricsDependencies): Metric
         pool.set({ state: 'idle' }, use.idle);
         waiting.set(use.waiting);
       }
-      const facts = await readCached();
-      connections.reset();
-      oldestTransaction.remove();
-      for (const { app, status, count } of facts?.connections ?? []) connections.set({ app, status }, count);
-      if (facts) oldestTransaction.set(facts.oldestTransactionSeconds);
+      waitingForBudgets.set(budgets.waitingRequests);
+      await stored.refresh();
       return { type: registry.contentType, text: await registry.metrics() };
     },
     stop() {
       requestMeasurements.unsubscribe(onRequest);
       upstreamMeasurements.unsubscribe(onUpstream);
+      budgetRefusalMeasurements.unsubscribe(onRefusal);
       registry.clear();
     },
   };

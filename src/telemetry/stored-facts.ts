@@ -1,13 +1,25 @@
+import { type CheckBacklog, measureCheckBacklog } from '../connections/checks/find-due.ts';
+import type { ConnectionDeps } from '../connections/deps.ts';
+import { type BudgetCounts, countBudgets } from '../connections/rate-budget/count-budgets.ts';
 import type { Database } from '../database/database.ts';
+import { measureWebhookBacklog, type WebhookBacklog } from '../webhooks/measure-backlog.ts';
 
 /** Metrics that are read from the database. */
 export interface StoredFacts {
   connections: { app: string; status: string; count: number }[];
+  budgets: BudgetCounts;
+  checks: CheckBacklog;
+  webhooks: WebhookBacklog[];
   oldestTransactionSeconds: number;
 }
 
-/** Counts the connections of all organisations, and reads the age of the oldest transaction. */
-export async function readStoredFacts(database: Pick<Database, 'asSystem'>): Promise<StoredFacts> {
+/** The dependencies of reading the facts. */
+export type StoredFactsDependencies = Pick<ConnectionDeps, 'apps'> & {
+  database: Pick<Database, 'asSystem'>;
+};
+
+/** Reads the facts about all organisations, and the age of the oldest transaction, one after the other. */
+export async function readStoredFacts({ apps, database }: StoredFactsDependencies): Promise<StoredFacts> {
   const em = database.asSystem();
   const connections: StoredFacts['connections'] = await em.execute(
     `select "app", "verification_status" as "status", count(*)::int as "count" from "app_connection"
@@ -17,5 +29,11 @@ export async function readStoredFacts(database: Pick<Database, 'asSystem'>): Pro
     `select coalesce(extract(epoch from max(clock_timestamp() - "xact_start")), 0)::float8 as "seconds"
       from pg_stat_activity where "datname" = current_database() and "pid" <> pg_backend_pid()`,
   );
-  return { connections, oldestTransactionSeconds: oldest.seconds };
+  return {
+    connections,
+    budgets: await countBudgets(database),
+    checks: await measureCheckBacklog({ apps, database }),
+    webhooks: await measureWebhookBacklog(database),
+    oldestTransactionSeconds: oldest.seconds,
+  };
 }

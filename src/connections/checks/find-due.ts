@@ -1,4 +1,5 @@
 import { currentTime } from '../../common/clock.ts';
+import type { Database } from '../../database/database.ts';
 import { checkEverySql, isCheckedSql } from '../check-interval.ts';
 import { findUrlField, urlFields } from '../credentials/host.ts';
 import type { ConnectionDeps } from '../deps.ts';
@@ -11,6 +12,7 @@ const scheduleBatchSize = 1_000;
 /** The most hosts of an organisation in one round, so that thousands of hosts of one do not fill the queue. */
 const maxHostsOfOrganisation = 20;
 const maxHosts = 1_000;
+const maxCountedOfOrganisation = 1_000;
 
 /** A host with connections that are due, and one of these. */
 export interface DueHost {
@@ -57,8 +59,6 @@ export async function spareUsedConnections({ database }: DueDeps): Promise<void>
 /** Finds the hosts of organisations with connections that are due, those that have waited longest first. */
 export async function findDueHosts({ apps, database }: DueDeps): Promise<DueHost[]> {
   const now = currentTime();
-  // A later time comes from a server with a wrong clock.
-  const latestOutageCheck = new Date(now.getTime() + maxOutageMs * maxDelay);
   return database.asSystem().execute<DueHost[]>(
     `select org_id as "orgId", origin, id as "connectionId" from (
         select org_id, origin, id, next_check_at,
@@ -70,8 +70,37 @@ export async function findDueHosts({ apps, database }: DueDeps): Promise<DueHost
           and host_outage.origin = hosts.origin and host_outage.next_check_at > ?
           and host_outage.next_check_at < ?)) as ranked
       where position <= ${maxHostsOfOrganisation} order by next_check_at limit ${maxHosts}`,
-    [urlFields(apps), now, now, latestOutageCheck],
+    [urlFields(apps), now, now, getLatestOutageCheck(now)],
   );
+}
+
+/** The checks that are due now. */
+export interface CheckBacklog {
+  /** Number of connections; of an organisation, at most a thousand are counted. */
+  due: number;
+  /** How long the one that waits longest has been due; 0 if none is. */
+  latenessSeconds: number;
+}
+
+/** Measures the checks that are due in all organisations. Of a host that does not answer, none is before its next check. */
+export async function measureCheckBacklog({
+  apps,
+  database,
+}: Pick<ConnectionDeps, 'apps'> & { database: Pick<Database, 'asSystem'> }): Promise<CheckBacklog> {
+  const now = currentTime();
+  // The index by_check leads from each organisation to its due connections.
+  const [backlog] = await database.asSystem().execute<[CheckBacklog]>(
+    `select count(*)::int as "due",
+        coalesce(extract(epoch from ?::timestamptz - min(next_check_at)), 0)::float8 as "latenessSeconds"
+      from organisation cross join lateral (
+        select next_check_at from app_connection as due
+        where org_id = organisation.id and next_check_at <= ? and ${isCheckedSql}
+          and not exists (select from host_outage where host_outage.org_id = organisation.id
+            and host_outage.origin = ${originSql} and host_outage.next_check_at > ? and host_outage.next_check_at < ?)
+        order by next_check_at limit ${maxCountedOfOrganisation}) as due`,
+    [now, now, urlFields(apps), now, getLatestOutageCheck(now)],
+  );
+  return backlog;
 }
 
 /** Finds connections of an organisation to a host that are due, those that have waited longest first. */
@@ -102,6 +131,11 @@ export async function findWorkingConnection(
     [orgId, urlFields(apps), origin, `{${except.join(',')}}`],
   );
   return row?.id;
+}
+
+/** The latest time of the next check of a host that does not answer. A later one comes from a server with a wrong clock. */
+function getLatestOutageCheck(now: Date): Date {
+  return new Date(now.getTime() + maxOutageMs * maxDelay);
 }
 
 /** The value of the field with the URL; empty if the method has none. */

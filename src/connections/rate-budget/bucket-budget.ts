@@ -8,7 +8,7 @@ import { OutboundError } from '../../outbound/outbound-error.ts';
 import type { BudgetKey } from './budget-store.ts';
 import { FairQueue } from './fair-queue.ts';
 import { type ObservedResponse, readObservation } from './read-observation.ts';
-import { blockedError, noRoomError, spentError, unknownLimitError } from './refusals.ts';
+import { blockedError, measuringRefusals, noRoomError, spentError, unknownLimitError } from './refusals.ts';
 import { notCounted, type Pause, type Permit, ServerLease } from './server-lease.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
@@ -78,7 +78,8 @@ export class BucketBudget {
    */
   async take(request: PermitRequest): Promise<Permit> {
     this.#share = request.share;
-    return (this.#queue.size === 0 ? this.#takeNow() : undefined) ?? this.#wait(request);
+    const permit = this.#queue.size === 0 ? this.#takeNow() : undefined;
+    return permit ?? measuringRefusals(() => this.#wait(request));
   }
 
   /**
@@ -92,9 +93,11 @@ export class BucketBudget {
     const permit = this.#takeNow();
     if (permit) return permit;
     await this.#exchange();
-    const pause = this.#lease.findPause(currentTimeMs());
-    if (pause?.isBlocked) throw this.#toError(pause);
-    return this.#takeNow();
+    return measuringRefusals(async () => {
+      const pause = this.#lease.findPause(currentTimeMs());
+      if (pause?.isBlocked) throw this.#toError(pause);
+      return this.#takeNow();
+    });
   }
 
   /**
@@ -137,7 +140,7 @@ export class BucketBudget {
     return permit;
   }
 
-  #wait(request: PermitRequest): Promise<Permit> {
+  async #wait(request: PermitRequest): Promise<Permit> {
     const { callerId, signals } = request;
     if (signals.some((signal) => signal?.aborted)) throw aborted();
     const leave = this.#context.room.enter(this.#key.orgId, callerId);

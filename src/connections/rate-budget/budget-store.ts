@@ -7,7 +7,7 @@ import { RateBudget } from './rate-budget.entity.ts';
 /** The most attempts of a change. Each failed one means that another server has changed the row. */
 const maxAttempts = 50;
 /** How long a limit is remembered after its last window, in milliseconds. */
-const retentionMs = 86_400_000;
+export const retentionMs = 86_400_000;
 
 /** The bucket of a connection. */
 export interface BudgetKey {

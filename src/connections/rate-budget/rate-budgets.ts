@@ -27,6 +27,11 @@ export class RateBudgets {
     });
   }
 
+  /** The number of requests of this server that wait. */
+  get waitingRequests(): number {
+    return this.#context.room.size;
+  }
+
   /**
    * Finds the budget in which a request through a connection counts.
    *

@@ -1,13 +1,34 @@
 import type { App } from '../../apps/app.ts';
 import { AppError } from '../../common/errors.ts';
+import { type BudgetRefusalReason, budgetRefusalMeasurements } from '../../common/measurements.ts';
+
+/** A rate budget refuses a request. Nothing was sent. */
+export class BudgetRefusal extends AppError {
+  readonly reason: BudgetRefusalReason;
+
+  constructor(reason: BudgetRefusalReason, message: string, details: { retryAt: Date; remedy: string }) {
+    super('UPSTREAM_RATE_LIMITED', message, details);
+    this.reason = reason;
+  }
+}
+
+/** Takes a permit, and measures if it is refused. */
+export async function measuringRefusals<Permit>(take: () => Promise<Permit>): Promise<Permit> {
+  try {
+    return await take();
+  } catch (error) {
+    if (error instanceof BudgetRefusal) budgetRefusalMeasurements.publish({ reason: error.reason });
+    throw error;
+  }
+}
 
 const waitOrRepeat =
   'Send the request again at `retryAt`, or let it wait with `Prefer: wait=30` (in GraphQL `preferWaitSeconds: 30`).';
 
 /** The error while an app refuses requests. */
-export function blockedError({ name }: App, bucket: string, until: number): AppError {
-  return new AppError(
-    'UPSTREAM_RATE_LIMITED',
+export function blockedError({ name }: App, bucket: string, until: number): BudgetRefusal {
+  return new BudgetRefusal(
+    'blocked',
     `${name} has refused requests of this connection because of its rate limit (${bucket}). Nothing was sent.`,
     { retryAt: new Date(until), remedy: waitOrRepeat },
   );
@@ -19,9 +40,9 @@ export function spentError(
   bucket: string,
   until: number,
   { limit, share }: { limit: number; share: number },
-): AppError {
-  return new AppError(
-    'UPSTREAM_RATE_LIMITED',
+): BudgetRefusal {
+  return new BudgetRefusal(
+    'spent',
     `The rate limit of ${name} for ${bucket} is ${limit} requests. The share of this connection, ${share} %, which all of its callers spend together, is used up, or programs outside of this server have used the limit up. Nothing was sent.`,
     {
       retryAt: new Date(until),
@@ -31,18 +52,18 @@ export function spentError(
 }
 
 /** The error when an app has not answered the first requests, with which its limit would be learnt. */
-export function unknownLimitError({ name }: App, bucket: string, until: number): AppError {
-  return new AppError(
-    'UPSTREAM_RATE_LIMITED',
+export function unknownLimitError({ name }: App, bucket: string, until: number): BudgetRefusal {
+  return new BudgetRefusal(
+    'unknown_limit',
     `The rate limit of ${name} for ${bucket} is not known yet, because ${name} has not answered the first requests. Nothing was sent.`,
     { retryAt: new Date(until), remedy: waitOrRepeat },
   );
 }
 
 /** The error when too many requests wait. */
-export function noRoomError({ name }: App, retryAt: Date): AppError {
-  return new AppError(
-    'UPSTREAM_RATE_LIMITED',
+export function noRoomError({ name }: App, retryAt: Date): BudgetRefusal {
+  return new BudgetRefusal(
+    'queue_full',
     `Too many requests wait for the rate limit of ${name}. Nothing was sent.`,
     { retryAt, remedy: 'Send fewer requests at a time.' },
   );

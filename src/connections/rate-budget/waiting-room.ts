@@ -7,6 +7,11 @@ const maxInAll = 1_024;
 export class WaitingRoom {
   readonly #counts = new Map<string, number>();
 
+  /** The number of requests that wait. */
+  get size(): number {
+    return this.#counts.get('') ?? 0;
+  }
+
   /** @returns a function that leaves, to be called once; undefined if there is no room */
   enter(orgId: string, callerId: string): (() => void) | undefined {
     const limits = [
