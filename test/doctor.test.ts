@@ -96,6 +96,29 @@ describe('npm run doctor', () => {
     expect(text.stdout).toMatch(/^problem +keys: The SEAL key .*\n +Restore the row/m);
   });
 
+  it('names data keys that open but were changed, and organisations without one', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { data, environment, orgId } = await createData(stack);
+    await execute(
+      data,
+      `update data_key set retired_at = now() where purpose = 'SEAL' and org_id = '${orgId}'`,
+    );
+    await execute(
+      data,
+      `update data_key set mac = reverse(mac) where purpose = 'FINGERPRINT' and org_id = '${orgId}'`,
+    );
+    await execute(data, `delete from data_key where purpose = 'AUDIT' and org_id = '${orgId}'`);
+    const { code, ...changed } = await doctor(environment);
+    expect(code).toBe(1);
+    const messages = selectFindings({ code, ...changed }, 'keys').map(({ message }) => message);
+    const ofAcme = `of organisation ${orgId} ("Acme") is damaged.`;
+    expect(messages.map((message) => message.replace(/key [0-9a-f-]{36}/, 'key ID')).sort()).toEqual([
+      `Organisation ${orgId} ("Acme") has no active AUDIT key.`,
+      `The FINGERPRINT key ID ${ofAcme}`,
+      `The SEAL key ID ${ofAcme}`,
+    ]);
+  });
+
   it('tells a wrong root key of the same id from a missing one', async () => {
     await using stack = new AsyncDisposableStack();
     const { environment } = await createData(stack);

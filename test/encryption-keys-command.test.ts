@@ -3,6 +3,10 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { GraphQLClient } from 'graphql-request';
 import { describe, expect, it, vi } from 'vitest';
+import { entities } from '../src/bootstrap/entities.ts';
+import { createLog } from '../src/common/log.ts';
+import { lazyScopedEntityManager, ownerSession } from '../src/database/driver/session.ts';
+import { openOrm } from '../src/database/open-orm.ts';
 import { lastingData, testDatabaseUrl } from './testkit/database.ts';
 import { runProgram, startProgram } from './testkit/in-process.ts';
 import { createMutation, okta } from './testkit/operations.ts';
@@ -85,11 +89,53 @@ describe('npm run keys', () => {
     await organisation({ ...data, ENCRYPTION_KEYS: old }, 'Acme');
     const alone = { ...data, ENCRYPTION_KEYS: next };
     const { code, stdout } = await keys(alone, 'status');
-    expect([code, parseStatus(stdout).old]).toEqual([0, '7 0 missing: add it again']);
+    expect([code, parseStatus(stdout).old]).toEqual([1, '7 0 missing: add it again']);
+    expect(stdout).toContain(
+      'problem  keys: 7 data keys are wrapped by the root key "old", which is not in ENCRYPTION_KEYS.',
+    );
     const refused = await keys(alone, 'rotate');
     expect([refused.code, refused.stderr]).toEqual([
       1,
       expect.stringMatching(/^Command failed: ENCRYPTION_KEYS: .*"old", which is not among them\n$/),
+    ]);
+  });
+
+  it('names a damaged data key with its organisation, and a wrong root key of the same id', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { environment: data, location } = await lastingData(stack);
+    const environment = { ...data, ENCRYPTION_KEYS: rootKey('k1') };
+    await organisation(environment, 'Acme');
+    const healthy = await keys(environment, 'status');
+    expect([healthy.code, healthy.stdout]).toEqual([0, expect.stringContaining('All 7 data keys open.')]);
+    const wrong = await keys({ ...data, ENCRYPTION_KEYS: rootKey('k1') }, 'status');
+    expect([wrong.code, wrong.stdout]).toEqual([
+      1,
+      expect.stringMatching(
+        /problem +keys: The root key "k1" in ENCRYPTION_KEYS opens none of the 7 data keys .*\n +Put the root key into/,
+      ),
+    ]);
+
+    const orm = await openOrm(location, entities, createLog('silent'));
+    const owner = lazyScopedEntityManager(() => orm.em.fork(), ownerSession);
+    const [{ orgId }] = await owner.execute<[{ orgId: string }]>(
+      `update data_key set wrapped = overlay(wrapped placing '----' from 99)
+        where purpose = 'FINGERPRINT' and org_id = (select id from organisation where name = 'Acme') returning org_id as "orgId"`,
+    );
+    await orm.close(true);
+    const damaged = await keys(environment, 'status');
+    const name = `The FINGERPRINT key [0-9a-f-]{36} of organisation ${orgId} \\("Acme"\\) is damaged\\.`;
+    const remedy = /Restore the row of data_key .*no connection of the organisation can be changed\./;
+    expect([damaged.code, damaged.stdout]).toEqual([
+      1,
+      expect.stringMatching(new RegExp(`problem +keys: ${name}\n +${remedy.source}`)),
+    ]);
+    expect(parseStatus(damaged.stdout)).toEqual({ k1: '7 0 primary: wraps new data keys' });
+    const json = await keys(environment, 'status', '--json');
+    expect(JSON.parse(json.stdout).problems).toEqual([
+      {
+        ...{ check: 'keys', status: 'problem', orgId },
+        ...{ message: expect.stringMatching(new RegExp(name)), remedy: expect.stringMatching(remedy) },
+      },
     ]);
   });
 

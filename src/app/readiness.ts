@@ -69,7 +69,9 @@ export class Readiness {
     const { database, vault, log } = this.#dependencies;
     this.#databaseAnswers = false;
     try {
-      await vault.dataKeys.checkRootKeys(database.asSystem(), {
+      const em = database.asSystem();
+      await vault.dataKeys.checkRootKeys(em, {
+        isAuthentic: (dataKey) => vault.isAuthentic(em, dataKey),
         query: async (sql) => {
           const rows = await database.probe(sql);
           this.#databaseAnswers = true;

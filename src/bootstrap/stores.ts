@@ -22,6 +22,8 @@ export interface Stores {
   vault: Vault;
   /** Absent in production, which generates nothing. */
   dataDir: DataDir | undefined;
+  /** The setting or the file that has the root keys. */
+  rootKeyLocation: string;
   /**
    * Checks the root keys against the stored data keys, before anything is written.
    *
@@ -81,7 +83,11 @@ export async function openStores(
   const check = (keyring: Keyring, isNew: boolean) =>
     withLocation(source.location, async () => {
       await keyring.selfTest();
-      await vault.dataKeys.checkRootKeys(database.asSystem(), { keyring: isNew ? keyring : undefined });
+      const em = database.asSystem();
+      await vault.dataKeys.checkRootKeys(em, {
+        keyring: isNew ? keyring : undefined,
+        isAuthentic: (dataKey) => vault.isAuthentic(em, dataKey),
+      });
     });
   warn();
   const held = lock;
@@ -90,6 +96,7 @@ export async function openStores(
     database,
     vault,
     dataDir,
+    rootKeyLocation: source.location,
     unlock: async () => {
       await check(vault.dataKeys.keyring, false);
       await withLocation(source.location, () => prepareRowMacs({ database, vault }));

@@ -20,7 +20,7 @@ import { findWeakEntries, type Keyring, parseKeyring } from '../encryption/keyri
 import { checkDatabase, databaseInUse, databaseNotOpened } from './doctor/check-database.ts';
 import { checkKeys } from './doctor/check-keys.ts';
 import { checkIdentityProvider, checkOkta } from './doctor/check-network.ts';
-import { createFindings, type Finding } from './doctor/finding.ts';
+import { createFindings, type Finding, formatFinding } from './doctor/finding.ts';
 import { defineProgram } from './program.ts';
 
 const usage = `${commandLine('doctor', '[--json]')}
@@ -34,15 +34,10 @@ export const run = defineProgram(
     const findings = await examine(environment);
     const isHealthy = findings.every(({ status }) => status !== 'problem');
     if (json) terminal.log(JSON.stringify({ isHealthy, findings }));
-    else for (const finding of findings) terminal.log(format(finding));
+    else for (const finding of findings) terminal.log(formatFinding(finding));
     return isHealthy ? 0 : 1;
   },
 );
-
-function format({ check, status, message, remedy }: Finding): string {
-  const line = `${status.padEnd(8)} ${check}: ${message}`;
-  return remedy ? `${line}\n         ${remedy}` : line;
-}
 
 async function examine(environment: Readonly<Record<string, string | undefined>>): Promise<Finding[]> {
   const { ok, warning, problem } = createFindings('configuration');

@@ -14,10 +14,14 @@ import { KmsUnavailableError } from '../encryption/root-key.ts';
 import { type KeyUsageReport, type RootKeyUse, reportKeyUsage } from '../key-rotation/key-usage.ts';
 import { rotateKeys } from '../key-rotation/rotate-keys.ts';
 import { findCommand, parseArguments, UsageError } from './arguments.ts';
+import { checkKeys } from './doctor/check-keys.ts';
+import { formatFinding } from './doctor/finding.ts';
 import type { Invocation, Program } from './program.ts';
 
 const helpText = `${commandLine('keys', 'status')}
     Count the data keys and connections that depend on each root key, and say which root keys can be removed.
+    Try every data key, and name those that are damaged with their organisation, and root keys that are wrong
+    or missing; then the exit code is 1.
 ${commandLine('keys', 'rotate [--reseal]')}
     Wrap every data key under the first root key. Servers keep running; every server must already have that
     root key. With --reseal, organisations whose data key was created under another root key get a new data
@@ -36,11 +40,16 @@ interface CommandInput {
   terminal: Invocation['terminal'];
 }
 
-/** The commands; each prints its result. */
-const commands: Readonly<Record<string, (input: CommandInput) => Promise<void>>> = {
-  async status({ stores: { database, vault }, json, terminal }) {
-    const report = await reportKeyUsage(database, vault.dataKeys.keyring);
-    terminal.log(json ? JSON.stringify(report) : formatReport(report));
+/** The commands; each prints its result, and returns the exit code. */
+const commands: Readonly<Record<string, (input: CommandInput) => Promise<number>>> = {
+  async status({ stores: { database, vault, rootKeyLocation }, json, terminal }) {
+    const { keyring } = vault.dataKeys;
+    const report = await reportKeyUsage(database, keyring);
+    const findings = await checkKeys(database.asSystem(), keyring, rootKeyLocation);
+    const problems = findings.filter(({ status }) => status === 'problem');
+    if (json) terminal.log(JSON.stringify({ ...report, problems }));
+    else for (const line of [formatReport(report), ...findings.map(formatFinding)]) terminal.log(line);
+    return problems.length > 0 ? 1 : 0;
   },
 
   async rotate({ config, stores, reseal, json, terminal }) {
@@ -79,6 +88,7 @@ const commands: Readonly<Record<string, (input: CommandInput) => Promise<void>>>
           'root key, and run the command again',
       );
     }
+    return 0;
   },
 };
 
@@ -145,9 +155,8 @@ async function runCommand({ args, environment, terminal, ownsProcess }: Invocati
   const opening = { allowsWeakKeys: true, limitsMemory: ownsProcess };
   const stores = await openStores(config, createLog('silent'), opening);
   try {
-    await command({ config, stores, reseal, json, terminal });
+    return await command({ config, stores, reseal, json, terminal });
   } finally {
     await stores.close();
   }
-  return 0;
 }

@@ -4,6 +4,7 @@ import { LRUCache } from 'lru-cache';
 import { currentTime } from '../common/clock.ts';
 import type { Logger } from '../common/log.ts';
 import { DataKey, type DataKeyPurpose, type integrityPurpose } from './data-key.entity.ts';
+import { DataKeyError, type DataKeyReference } from './data-key-error.ts';
 import { DecryptionError } from './jwe.ts';
 import { InvalidKeyringError, type Keyring, type Wrapped } from './keyring.ts';
 import { KmsUnavailableError } from './root-key.ts';
@@ -16,6 +17,8 @@ export interface CheckRootKeysOptions {
   keyring?: Keyring | undefined;
   /** Runs the SQL statement. `em` does if absent. */
   query?: (sql: string) => Promise<object[]>;
+  /** Whether the MAC of a row is right; undefined if that is not known. A row that was changed says nothing about root keys. */
+  isAuthentic?: (dataKey: DataKey) => Promise<boolean | undefined>;
 }
 
 /** How many data keys of a root key are tried before the root key counts as wrong. */
@@ -78,79 +81,107 @@ export class DataKeys {
 
   /**
    * Unwraps one data key of each root key in use. A cached data key costs no call to a KMS. The database reads one row
-   * per root key, independent of the number of organisations. If that data key does not open, others of its root key show
-   * whether the root key is wrong, or only the row is damaged: then its organisation is logged, and the others go on.
+   * per root key, independent of the number of organisations. If that data key does not open, others of its root key, or its
+   * MAC, show whether the root key is wrong, or only the row is damaged: then its organisation is logged, and the others go on.
    *
    * @throws InvalidKeyringError with one sentence that names the root key that is missing or wrong
    * @throws KmsUnavailableError
    */
   async checkRootKeys(em: EntityManager, options: CheckRootKeysOptions = {}): Promise<void> {
-    const { keyring, query = (sql: string): Promise<object[]> => em.execute(sql) } = options;
+    const {
+      keyring,
+      query = (sql: string): Promise<object[]> => em.execute(sql),
+      isAuthentic = async () => undefined,
+    } = options;
     const read = async (count: number) =>
       (await query(firstOfEachRootKey(count))).map((row) => em.map(DataKey, row));
-    const samples = await read(1);
-    const missing = samples.find(({ rootKeyId }) => !(keyring ?? this.keyring).has(rootKeyId));
-    if (missing) {
-      throw new InvalidKeyringError(
-        `there are stored data keys that are wrapped by "${missing.rootKeyId}", which is not among them`,
-      );
-    }
+    const inForce = keyring ?? this.keyring;
     const opens = (dataKey: DataKey) =>
-      (keyring ? keyring.unwrap(dataKey) : this.unwrap(dataKey)).then(
+      (keyring ? keyring.unwrap(dataKey) : this.open(dataKey)).then(
         () => true,
         (error: unknown) => {
           if (error instanceof KmsUnavailableError) throw error;
           return false;
         },
       );
+    // Those with a missing root key first.
+    const samples = (await read(1)).toSorted(
+      (one, other) => Number(inForce.has(one.rootKeyId)) - Number(inForce.has(other.rootKeyId)),
+    );
     for (const sample of samples) {
       if (await opens(sample)) continue;
-      const others = (await read(maxTried)).filter(
-        ({ rootKeyId, id }) => rootKeyId === sample.rootKeyId && id !== sample.id,
-      );
+      const { id, rootKeyId } = sample;
       const damaged = [sample];
+      let isRight = false;
+      const others = (await read(maxTried)).filter((each) => each.rootKeyId === rootKeyId && each.id !== id);
       for (const other of others) {
-        if (await opens(other)) break;
+        isRight = await opens(other);
+        if (isRight) break;
         damaged.push(other);
       }
-      if (damaged.length > others.length) {
+      const authentic = await Promise.all(damaged.map((dataKey) => isAuthentic(dataKey)));
+      if (!isRight && authentic.some((each) => each !== false)) {
         throw new InvalidKeyringError(
-          `"${sample.rootKeyId}" is not the key that wrapped the stored data keys`,
+          inForce.has(rootKeyId)
+            ? `"${rootKeyId}" is not the key that wrapped the stored data keys`
+            : `there are stored data keys that are wrapped by "${rootKeyId}", which is not among them`,
         );
       }
-      for (const dataKey of damaged) this.#reportDamage(dataKey);
+      for (const dataKey of damaged) this.reportDamage(dataKey, 'It does not open.');
     }
   }
 
-  /** Logs a data key that does not open, once, because the check is repeated. */
-  #reportDamage({ id, orgId, purpose }: DataKey): void {
-    if (this.#reported.has(id)) return;
-    this.#reported.add(id);
-    this.#log.error(
-      { orgId, dataKeyId: id, purpose, remedy: 'Restore the row of data_key from a backup.' },
-      'a data key is damaged',
-    );
+  /**
+   * Logs a data key that cannot be used, once, because checks and requests are repeated.
+   *
+   * @param reason one sentence without a key
+   * @returns the error for a request that needs it
+   */
+  reportDamage(dataKey: DataKeyReference, reason: string): DataKeyError {
+    const { id, orgId, purpose } = dataKey;
+    const name = id ?? `${orgId} ${purpose}`;
+    if (!this.#reported.has(name)) {
+      this.#reported.add(name);
+      const remedy =
+        'Restore the row of data_key from a backup. "app-connections doctor" checks all of them.';
+      this.#log.error({ orgId, dataKeyId: id, purpose, reason, remedy }, 'a data key is damaged');
+    }
+    return new DataKeyError(reason, { ...(id && { id }), orgId, purpose });
   }
 
   /**
    * Finds and unwraps a data key. Returns undefined when it is destroyed.
    *
-   * @throws DecryptionError, KmsUnavailableError
+   * @throws DataKeyError, KmsUnavailableError
    */
   async find(em: EntityManager, keyRef: Pick<DataKey, 'id' | 'orgId'>): Promise<KeyObject | undefined> {
     const cached = this.#unwrapped.get(cacheKey(keyRef));
     if (cached) return cached;
     const dataKey = await em.findOne(DataKey, keyRef);
-    if (!dataKey) throw new DecryptionError('The organisation has no such data key.');
+    if (!dataKey)
+      throw this.reportDamage({ ...keyRef, purpose: 'SEAL' }, 'The organisation has no such data key.');
     return dataKey.rootKeyId ? this.unwrap(dataKey) : undefined;
   }
 
   /**
-   * Unwraps a data key, from the cache if possible.
+   * Unwraps a data key for its use, from the cache if possible. What does not open is logged once.
+   *
+   * @throws DataKeyError, KmsUnavailableError
+   */
+  async unwrap(dataKey: DataKey): Promise<KeyObject> {
+    try {
+      return await this.open(dataKey);
+    } catch (error) {
+      throw error instanceof DecryptionError ? this.reportDamage(dataKey, error.message) : error;
+    }
+  }
+
+  /**
+   * As `unwrap`, for checks: what does not open is not reported.
    *
    * @throws DecryptionError, KmsUnavailableError
    */
-  unwrap(dataKey: DataKey): Promise<KeyObject> {
+  open(dataKey: DataKey): Promise<KeyObject> {
     const name = cacheKey(dataKey);
     const cached = this.#unwrapped.get(name);
     if (cached) return cached;

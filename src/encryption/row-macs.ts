@@ -98,17 +98,27 @@ export class RowMacs implements EventSubscriber {
     entity: EntityClass<Entity>,
     row: Entity,
   ): boolean {
-    const meta = em.getMetadata(entity);
-    assertLoaded(meta, row);
-    if (isSame(row.mac, this.#compute(meta, row))) {
+    if (this.matches(em, entity, row)) {
       verified.add(row);
       return true;
     }
+    const meta = em.getMetadata(entity);
     this.#log.error(
       { table: meta.tableName, row: rowId(meta, row) },
       'a row was changed by something other than this server, and is not used',
     );
     return false;
+  }
+
+  /** Checks the MAC of a stored row that is not used. Every column must be loaded. */
+  matches<Entity extends Authenticated>(
+    em: EntityManager,
+    entity: EntityClass<Entity>,
+    row: Entity,
+  ): boolean {
+    const meta = em.getMetadata(entity);
+    assertLoaded(meta, row);
+    return isSame(row.mac, this.#compute(meta, row));
   }
 
   /** @throws MacMismatch when the MAC of a stored row does not match, which is logged */

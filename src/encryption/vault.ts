@@ -16,7 +16,7 @@ import {
 import { DataKeys } from './data-keys.ts';
 import { DecryptionError, openJwe, sealJwe } from './jwe.ts';
 import type { Keyring } from './keyring.ts';
-import { RowMacs } from './row-macs.ts';
+import { MacMismatch, RowMacs } from './row-macs.ts';
 
 /** The purposes of data keys that compute MACs. */
 export type MacPurpose = Exclude<DataKeyPurpose, 'SEAL'>;
@@ -83,8 +83,18 @@ export class Vault {
     if (this.#rowMacs) return this.#rowMacs;
     const where = { orgId: integrityOwner, purpose: integrityPurpose, retiredAt: null } as const;
     const stored = await em.findOne(DataKey, where);
-    if (stored) this.#rowMacs = new RowMacs(await this.dataKeys.unwrap(stored), this.#log);
+    if (stored) this.#rowMacs = new RowMacs(await this.#openIntegrityKey(stored), this.#log);
     return this.#rowMacs;
+  }
+
+  /**
+   * Whether the MAC of the row of a data key is right; undefined if the integrity key does not open.
+   *
+   * @param em sees the rows of all organisations
+   */
+  async isAuthentic(em: EntityManager, dataKey: DataKey): Promise<boolean | undefined> {
+    const macs = await this.findRowMacs(em).catch(() => undefined);
+    return macs?.matches(em, DataKey, dataKey);
   }
 
   /**
@@ -179,6 +189,15 @@ export class Vault {
     return createHmac('sha256', key).update(canonicalJson(value)).digest('hex');
   }
 
+  async #openIntegrityKey(stored: DataKey): Promise<KeyObject> {
+    try {
+      return await this.dataKeys.open(stored);
+    } catch (error) {
+      if (!(error instanceof DecryptionError)) throw error;
+      throw new DecryptionError(`The integrity key ${stored.id} does not open. ${error.message}`);
+    }
+  }
+
   async #activeKey(em: EntityManager, orgId: string, purpose: DataKeyPurpose): Promise<OpenKey> {
     const name = activeCacheKey(orgId, purpose);
     const cached = this.#active.get(name);
@@ -189,10 +208,13 @@ export class Vault {
       { orgId, purpose },
       { orderBy: { createdAt: 'desc', id: 'desc' }, limit: 1 },
     );
-    if (!dataKey || dataKey.retiredAt)
-      throw new DecryptionError(`The organisation has no active ${purpose} key.`);
+    if (!dataKey || dataKey.retiredAt) {
+      const reference = { ...(dataKey && { id: dataKey.id }), orgId, purpose };
+      throw this.dataKeys.reportDamage(reference, `The organisation has no active ${purpose} key.`);
+    }
     const active = { id: dataKey.id, key: await this.dataKeys.unwrap(dataKey) };
-    (await this.rowMacs(em)).verify(em, DataKey, dataKey);
+    if (!(await this.rowMacs(em)).isAuthentic(em, DataKey, dataKey))
+      throw this.dataKeys.reportDamage(dataKey, new MacMismatch('data_key').message);
     if (!this.#created.has(dataKey)) this.#active.set(name, active);
     return active;
   }

@@ -19,6 +19,7 @@ import {
 } from '../common/errors.ts';
 import { type Logger, logUnexpectedError } from '../common/log.ts';
 import { toServiceUnavailable } from '../database/outage.ts';
+import { DataKeyError, describeDataKeyError } from '../encryption/data-key-error.ts';
 
 /** Converts any error to the error of the response. */
 export type ErrorMasker = (error: unknown) => GraphQLError;
@@ -71,7 +72,10 @@ export function createErrorMasker(schema: GraphQLSchema, log: Logger): ErrorMask
       const message = 'The request is nested too deeply.';
       return createMaskedError('BAD_USER_INPUT', message, {}, requestDetails(message));
     }
-    const { message, ...details } = logUnexpectedError(log, cause, { path: outer.path });
+    const { message, ...details } =
+      cause instanceof DataKeyError
+        ? describeDataKeyError(cause)
+        : logUnexpectedError(log, cause, { path: outer.path });
     return createMaskedError('INTERNAL_SERVER_ERROR', message, outer, details);
   };
 }

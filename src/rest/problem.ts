@@ -11,6 +11,7 @@ import {
 } from '../common/errors.ts';
 import { currentRequest, type Logger, logUnexpectedError } from '../common/log.ts';
 import { toServiceUnavailable } from '../database/outage.ts';
+import { DataKeyError, describeDataKeyError } from '../encryption/data-key-error.ts';
 import { invalidCursorMessage } from './request-schemas.ts';
 
 /** The schema of `application/problem+json` (RFC 9457), with the members of the `extensions` of a GraphQL error. */
@@ -51,7 +52,8 @@ export interface ProblemResponse {
 export function describeProblem(thrown: unknown, log: Logger): ProblemResponse {
   const error = toServiceUnavailable(thrown, log) ?? thrown;
   if (!(error instanceof AppError)) {
-    const { message, ...details } = logUnexpectedError(log, error);
+    const { message, ...details } =
+      error instanceof DataKeyError ? describeDataKeyError(error) : logUnexpectedError(log, error);
     return toProblemResponse('INTERNAL_SERVER_ERROR', message, details);
   }
   const issues = error.issues?.map(toRestIssue);

@@ -1,45 +1,53 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { DataKey, integrityOwner } from '../../encryption/data-key.entity.ts';
+import { createLog } from '../../common/log.ts';
+import { DataKey, dataKeyPurposes, integrityOwner } from '../../encryption/data-key.entity.ts';
 import { DecryptionError } from '../../encryption/jwe.ts';
 import type { Keyring } from '../../encryption/keyring.ts';
 import { KmsUnavailableError } from '../../encryption/root-key.ts';
-import { Organisation } from '../../identity/organisation.entity.ts';
+import { Vault } from '../../encryption/vault.ts';
 import { createFindings, type Finding } from './finding.ts';
 
 const { ok, problem } = createFindings('keys');
 
 const batchRows = 500;
+/** The most findings of a kind, so that a lost table does not print a line for each organisation. */
+const maxFindings = 100;
 
-/** The data keys of one root key. */
+/** The data keys of one root key that do not open. */
 interface RootKeyUse {
   opened: number;
-  /** Those that do not open. */
   failed: DataKey[];
 }
 
 /**
- * Unwraps every stored data key. If none of a root key opens, that root key is wrong; otherwise the rows that do not open are
- * damaged, and each is named with its organisation.
+ * Unwraps every stored data key, and checks the MAC of its row. A row that was changed is damaged, and is named with its
+ * organisation; a row that was not, and does not open, has another root key than the one that wrapped it. Without the integrity
+ * key, a root key is wrong if none of its data keys opens.
  *
  * @param em sees the rows of all organisations
  * @param source the setting that has the root keys
  */
 export async function checkKeys(em: EntityManager, keyring: Keyring, source: string): Promise<Finding[]> {
   const uses = new Map<string, RootKeyUse>();
+  const damaged: DataKey[] = [];
+  let total = 0;
   try {
     await keyring.selfTest();
+    const vault = new Vault(keyring, createLog('silent'));
     for await (const dataKey of readDataKeys(em)) {
+      total += 1;
       const use = uses.get(dataKey.rootKeyId) ?? { opened: 0, failed: [] };
       uses.set(dataKey.rootKeyId, use);
-      if (await opens(keyring, dataKey)) use.opened += 1;
-      else use.failed.push(dataKey);
+      const isOpen = await opens(keyring, dataKey);
+      if (isOpen) use.opened += 1;
+      if ((await vault.isAuthentic(em, dataKey)) === false) damaged.push(dataKey);
+      else if (!isOpen) use.failed.push(dataKey);
     }
   } catch (error) {
     if (!(error instanceof KmsUnavailableError)) throw error;
     return [problem(error.reason, 'Check the access of this machine to the key service.')];
   }
   const findings: Finding[] = [];
-  const total = [...uses.values()].reduce((sum, { opened }) => sum + opened, 0);
   for (const [id, { opened, failed }] of uses) {
     if (failed.length === 0) continue;
     if (!keyring.has(id))
@@ -56,8 +64,10 @@ export async function checkKeys(em: EntityManager, keyring: Keyring, source: str
           `Put the root key into ${source} that had the id "${id}" when the data keys were made; a backup may have it.`,
         ),
       );
-    else for (const dataKey of failed) findings.push(await describeDamage(em, dataKey));
+    else damaged.push(...failed);
   }
+  for (const dataKey of damaged.slice(0, maxFindings)) findings.push(await describeDamage(em, dataKey));
+  findings.push(...(await findMissingKeys(em, damaged)));
   if (findings.length === 0) findings.push(ok(`All ${total} data keys open.`));
   return findings;
 }
@@ -74,25 +84,48 @@ async function opens(keyring: Keyring, dataKey: DataKey): Promise<boolean> {
 
 async function describeDamage(em: EntityManager, { id, orgId, purpose }: DataKey): Promise<Finding> {
   const remedy = `Restore the row of data_key with id ${id} from a backup`;
-  if (orgId === integrityOwner)
+  if (orgId === integrityOwner && purpose === 'INTEGRITY')
     return problem(`The integrity key ${id} is damaged: no row can be verified.`, `${remedy}.`);
-  const organisation = await em.findOne(Organisation, { id: orgId });
-  const [found] = await em.execute<[{ count: number }]>(
-    'select count(*)::int as "count" from "app_connection" where "data_key_id" = ?',
-    [id],
+  const [found] = await em.execute<[{ name: string | null; connections: number }]>(
+    `select (select name from organisation where id = ?) as name,
+      (select count(*)::int from app_connection where data_key_id = ?) as connections`,
+    [orgId, id],
   );
   const loss = {
-    SEAL: `without it, the credentials of ${found.count} connections are lost and have to be entered again`,
+    SEAL: `without it, the credentials of ${found.connections} connections are lost and have to be entered again`,
     FINGERPRINT: 'without it, no connection of the organisation can be changed',
     AUDIT: 'without it, the audit trail cannot be verified or extended, and nothing can be changed',
   }[purpose as string];
   return {
     ...problem(
-      `The ${purpose} key ${id} of organisation ${orgId} ("${organisation?.name ?? 'without a row'}") is damaged.`,
-      `${remedy}; ${loss}.`,
+      `The ${purpose} key ${id} of organisation ${orgId} ("${found.name ?? 'without a row'}") is damaged.`,
+      loss ? `${remedy}; ${loss}.` : `${remedy}.`,
     ),
     orgId,
   };
+}
+
+/** Finds organisations without an active data key of a purpose, unless the damaged row of it is named already. */
+async function findMissingKeys(em: EntityManager, damaged: readonly DataKey[]): Promise<Finding[]> {
+  const rows = await em.execute<{ orgId: string; name: string; purpose: string }[]>(
+    `select organisation.id as "orgId", name, purpose
+      from organisation cross join unnest(?::text[]) as purpose
+      where not exists (select from data_key where data_key.org_id = organisation.id
+        and data_key.purpose = purpose.purpose and retired_at is null)
+      order by 1, 3 limit ${maxFindings}`,
+    [`{${dataKeyPurposes.join(',')}}`],
+  );
+  const isNamed = ({ orgId, purpose }: { orgId: string; purpose: string }) =>
+    damaged.some((dataKey) => dataKey.orgId === orgId && dataKey.purpose === purpose);
+  return rows
+    .filter((row) => !isNamed(row))
+    .map(({ orgId, name, purpose }) => ({
+      ...problem(
+        `Organisation ${orgId} ("${name}") has no active ${purpose} key.`,
+        'Restore its row of data_key from a backup.',
+      ),
+      orgId,
+    }));
 }
 
 async function* readDataKeys(em: EntityManager): AsyncGenerator<DataKey> {

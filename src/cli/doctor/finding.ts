@@ -21,3 +21,9 @@ export function createFindings(check: string) {
     skipped: (message: string): Finding => ({ check, status: 'skipped', message }),
   };
 }
+
+/** Formats a finding for the terminal. */
+export function formatFinding({ check, status, message, remedy }: Finding): string {
+  const line = `${status.padEnd(8)} ${check}: ${message}`;
+  return remedy ? `${line}\n         ${remedy}` : line;
+}
