@@ -67,6 +67,9 @@ const replace = (id: string, apiToken: string) =>
     input: { credentials: { apiToken }, revokeOldToken: true },
   });
 
+const setToken = (id: string, apiToken: string) =>
+  organisation.client.request(updateMutation, { id, input: { credentials: { apiToken } } });
+
 const authorizationOf = ({ headers }: JournalEntry) =>
   headers[headers.findIndex((name) => name.toLowerCase() === 'authorization') + 1];
 
@@ -203,6 +206,40 @@ describe('replacing an API token with revokeOldToken', () => {
     expect(await outcomes()).toEqual(['UPSTREAM_UNREACHABLE']);
     expect(await storedRow(id)).toMatchObject({ revocations: null, revokeAt: null });
     expect(await listRevocations()).toHaveLength(2);
+  });
+
+  it('does not hold up the revocation of a later token if Okta fails', async () => {
+    const { id, apiToken: first } = await connect();
+    const [second, third] = [newToken(), newToken()];
+    await okta.answerNext(path, { status: 503 }, { status: 503 });
+    await replace(id, second);
+    await until('the first attempt', async () => ((await listRevocations()).length > 0 ? true : undefined));
+    await replace(id, third);
+    const three = await until('three attempts', async () => {
+      const found = await listRevocations();
+      return found.length >= 3 ? found.slice(0, 3) : undefined;
+    });
+    expect(three.map((entry) => [authorizationOf(entry), entry.status])).toEqual([
+      [`SSWS ${first}`, 503],
+      [`SSWS ${first}`, 503],
+      [`SSWS ${second}`, 204],
+    ]);
+    expect(await outcomes(2)).toEqual(['OK', 'OK']);
+    expect(await use(id)).toBe(200);
+  });
+
+  it.each([
+    ['the same', (id: string, apiToken: string) => setToken(id, apiToken)],
+    ['another', (_: string, apiToken: string) => connect(apiToken)],
+  ])('spares a token that %s connection uses again', async (_, useAgain) => {
+    const { id, apiToken } = await connect();
+    await okta.answerNext(path, { status: 503 });
+    await replace(id, newToken());
+    await until('the first attempt', async () => ((await listRevocations()).length > 0 ? true : undefined));
+    await useAgain(id, apiToken);
+    expect(await outcomes()).toEqual(['CONNECTION_IN_USE']);
+    expect(await listRevocations()).toHaveLength(1);
+    expect(await storedRow(id)).toMatchObject({ revocations: null, revokeAt: null });
   });
 
   it('reaches a token that Okta no longer accepts, and one of a connection that was deleted meanwhile', async () => {

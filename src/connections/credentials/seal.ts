@@ -43,13 +43,22 @@ export async function sealCredentials(
     publicCredentials: credentials.public,
     sealedCredentials: sealed.text,
     dataKeyId: sealed.dataKeyId,
-    credentialsHash: await vault.mac(em, orgId, 'FINGERPRINT', {
-      ...credentials.public,
-      ...credentials.secret,
-      app: app.id,
-      method: method.id,
-    }),
+    credentialsHash: await hashCredentials({ database, vault }, owner, credentials),
   };
+}
+
+/** Returns `AppConnection.credentialsHash`: equal for two connections of an organisation only if their credentials are the same. */
+export function hashCredentials(
+  { database, vault }: Pick<ConnectionDeps, 'database' | 'vault'>,
+  { app, method, orgId }: { app: App; method: AuthMethod; orgId: string },
+  credentials: Credentials,
+): Promise<string> {
+  return vault.mac(database.forOrganisation(orgId), orgId, 'FINGERPRINT', {
+    ...credentials.public,
+    ...credentials.secret,
+    app: app.id,
+    method: method.id,
+  });
 }
 
 /**

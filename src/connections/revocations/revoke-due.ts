@@ -1,3 +1,4 @@
+import type { Credentials } from '../../apps/credentials.ts';
 import type { AuditEvent } from '../../audit/audit-event.entity.ts';
 import { storeWithEvents } from '../../audit/audited-change.ts';
 import { type RecordedEvent, serverActor } from '../../audit/hash-chain.ts';
@@ -7,6 +8,7 @@ import { AppConnection, type PendingRevocation } from '../app-connection.entity.
 import { openRevocation, removeRevocation } from '../credentials/revocation.ts';
 import {
   assertSameCredentials,
+  hashCredentials,
   openCredentials,
   retryIfReplaced,
   sealCredentials,
@@ -18,10 +20,13 @@ const minRetryMs = 5_000;
 const maxRetryMs = 3_600_000;
 /** How long a revocation is tried, in milliseconds. */
 const maxAgeMs = 86_400_000;
+/** The outcomes after which a revocation is not tried again. */
+const finalOutcomes: readonly AuditEvent['outcome'][] = ['OK', 'CONNECTION_IN_USE'];
 
 /**
  * Revokes the credentials of a connection that others have replaced, if they are due. A failure is tried again, each time after
- * twice as long, up to an hour, and given up after a day. Then, as after a success, they are deleted with an audit event.
+ * twice as long, up to an hour, and given up after a day. Then, as after a success, they are deleted with an audit event. Those that
+ * a connection uses again are deleted and not revoked.
  *
  * @param signal aborts when the server stops; then it is tried again later
  */
@@ -31,23 +36,25 @@ export async function revokeDue(
   id: string,
   signal: AbortSignal,
 ): Promise<void> {
+  // One that fails holds up no others of the connection.
+  const tried = new Set<string>();
   for (;;) {
     const connection = await readConnection(deps, orgId, id);
-    const [revocation] = connection?.revocations ?? [];
-    if (!connection?.revokeAt || !revocation || !isDue(connection.revokeAt)) return;
+    if (!connection?.revokeAt || !connection.revocations || !isDue(connection.revokeAt)) return;
+    const revocation = connection.revocations.find((each) => !tried.has(each.id));
+    if (!revocation) return postpone(deps, connection, connection.revocations);
+    tried.add(revocation.id);
     try {
       const outcome = await tryToRevoke(deps, connection, revocation, signal);
       const ageMs = currentTimeMs() - Date.parse(revocation.requestedAt);
-      if (outcome === 'OK' || ageMs >= maxAgeMs)
+      if (finalOutcomes.includes(outcome) || ageMs >= maxAgeMs)
         await retryIfReplaced(() => finish(deps, orgId, id, revocation, outcome));
-      else await postpone(deps, connection, revocation);
     } catch (error) {
       if (signal.aborted) throw error;
       deps.log.error(
         { connectionId: id, error: safeErrorFields(error) },
         'replaced credentials could not be revoked',
       );
-      await postpone(deps, connection, revocation);
     }
   }
 }
@@ -76,13 +83,25 @@ async function tryToRevoke(
   signal: AbortSignal,
 ): Promise<AuditEvent['outcome']> {
   const { orgId, app } = connection;
-  const { method } = resolveAppAndMethod(deps, { app, method: revocation.method });
+  const resolved = resolveAppAndMethod(deps, { app, method: revocation.method });
+  const { method } = resolved;
   if (!method.revoke) throw new TypeError(`Credentials of ${method.id} cannot be revoked.`);
-  const stored = await openCredentials(deps, deps.database.forOrganisation(orgId), connection);
+  const em = deps.database.forOrganisation(orgId);
+  const stored = await openCredentials(deps, em, connection);
+  const replaced = openRevocation(revocation, stored);
+  // Somebody may have gone back to them, or have given them to another connection, since the revocation was requested.
+  const credentialsHash = await hashCredentials(deps, { ...resolved, orgId }, replaced);
+  const others = { orgId, credentialsHash, deletedAt: null };
+  if (haveSameSecret(stored, replaced) || (await em.count(AppConnection, others)) > 0)
+    return 'CONNECTION_IN_USE';
   const outbound = deps.outbound.onBehalfOf({ orgId, callerId: `${orgId} revocations` });
-  const result = await method.revoke(openRevocation(revocation, stored), outbound, signal);
+  const result = await method.revoke(replaced, outbound, signal);
   signal.throwIfAborted();
   return result.isRevoked ? 'OK' : result.code;
+}
+
+function haveSameSecret({ secret: one }: Credentials, { secret: other }: Credentials): boolean {
+  return Object.entries(one).some(([name, value]) => value.reveal() === other[name]?.reveal());
 }
 
 /** Deletes the credentials of a revocation that has ended. Like a re-encryption, it leaves the version of the connection. */
@@ -124,14 +143,19 @@ async function finish(
   });
 }
 
+/** Tries all revocations of a connection again when the newest is due, unless another was requested meanwhile. */
 async function postpone(
   { database }: ConnectionDeps,
-  { id, orgId }: AppConnection,
-  { requestedAt }: PendingRevocation,
+  { id, orgId, revokeAt: before }: AppConnection,
+  revocations: readonly PendingRevocation[],
 ): Promise<void> {
-  const ageMs = currentTimeMs() - Date.parse(requestedAt);
-  // A wrong clock can have set a time of the request that is to come.
-  const retryMs = ageMs < 0 ? maxRetryMs : Math.min(Math.max(ageMs, minRetryMs), maxRetryMs);
-  const revokeAt = new Date(currentTimeMs() + retryMs);
-  await database.forOrganisation(orgId).nativeUpdate(AppConnection, { id, orgId }, { revokeAt });
+  const waits = revocations.map(({ requestedAt }) => {
+    const ageMs = currentTimeMs() - Date.parse(requestedAt);
+    // A wrong clock can have set a time of the request that is to come.
+    return ageMs < 0 ? maxRetryMs : Math.min(Math.max(ageMs, minRetryMs), maxRetryMs);
+  });
+  const revokeAt = new Date(currentTimeMs() + Math.min(...waits));
+  await database
+    .forOrganisation(orgId)
+    .nativeUpdate(AppConnection, { id, orgId, revokeAt: before }, { revokeAt });
 }
