@@ -275,6 +275,27 @@ describe('checks of connections', () => {
     await readUntil(mine, id, ({ health }) => health.status === 'VERIFIED' && health.nextCheckAt !== null);
   });
 
+  test('say nothing about credentials that others have replaced meanwhile', async () => {
+    const mine = await server.newOrganisation();
+    const { id } = await connect(mine, okta, 'an-old-token');
+    const held: (() => void)[] = [];
+    okta.behave((request, response) => {
+      if (request.headers.authorization === 'SSWS an-old-token')
+        held.push(() => tokenRejected(request, response));
+      else accepting(request, response);
+    });
+    await makeDue(id);
+    await until('a check with the old token', () => (held.length > 0 ? true : undefined));
+    await mine.client.request(updateMutation, { id, input: { credentials: { apiToken: 'a-new-token' } } });
+    for (const release of held) release();
+    const { health } = await read(mine, id);
+    // The next check of the host begins when the first one has ended.
+    await makeDue(id);
+    await readUntil(mine, id, (read) => read.health.lastCheckAt !== health.lastCheckAt);
+    expect(await events(mine, 'CHECK_CONNECTION')).toEqual([]);
+    expect((await read(mine, id)).health).toMatchObject({ status: 'VERIFIED', since: null });
+  });
+
   test('do not blame credentials for a host that does not answer as the app, and ask it again after minutes', async () => {
     const mine = await server.newOrganisation();
     const { id } = await connect(mine);

@@ -9,7 +9,9 @@ import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 import type { PrepareAlongside } from '../persistence/change-connection.ts';
 
 /**
- * Stores the result of verifying the credentials of a connection, with its audit event. The version stays the same.
+ * Stores the result of verifying the credentials of a connection, with its audit event. The version stays the same. If the connection
+ * was deleted meanwhile, or has other credentials, the result is about nothing that is in use: only that a caller has asked for it
+ * is recorded, without a changed field, so that nobody is told that the connection has failed.
  *
  * @param before the connection as it was read before its credentials were verified
  * @param options `alongside`: what is stored with the result; `nextCheckAt`: the next check, or absent if the schedule of checks
@@ -34,12 +36,15 @@ export async function storeVerification(
   await storeWithEvents(deps, orgId, {
     row: { entity: AppConnection, id },
     prepare: async (em) => {
+      const { credentialsHash } = before;
+      if ((await em.count(AppConnection, { id, orgId, credentialsHash, deletedAt: null })) === 0)
+        return {
+          events: event.action === 'CHECK_CONNECTION' ? [] : [{ ...event, fields: [] }],
+          result: undefined,
+        };
       const { sql, params } = updateRow(em, AppConnection, { ...before, ...columns }, changed);
       // The result is about these credentials; credentials that have replaced them since were verified themselves.
-      const update = {
-        sql: `${sql} and credentials_hash = ?`,
-        params: [...params, before.credentialsHash],
-      };
+      const update = { sql: `${sql} and credentials_hash = ?`, params: [...params, credentialsHash] };
       const { events: further = [], updates = [] } = (await alongside?.(em, before)) ?? {};
       return { events: [recorded, ...further], updates: [update, ...updates], result: undefined };
     },
