@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type OktaStandIn, startOktaStandIn } from './testkit/okta-standin.ts';
+import { updateMutation } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';
 import {
   keyIds,
@@ -8,6 +9,7 @@ import {
   RotatingApp,
   type RotatingConnection,
   registeringScopes,
+  rotatingScopes,
 } from './testkit/rotating-connection.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
@@ -208,6 +210,71 @@ describe('the schedule of key rotations', () => {
 });
 
 describe('a server with CONNECTION_KEY_ROTATION_DAYS=0', () => {
+  it('warns once of the age of a key, also if the connection is updated meanwhile', async () => {
+    const config = { trustedInstanceHosts: new Set([standIn.hostPort]), connectionKeyRotationDays: 0 };
+    const off = await startTestServer({ config, ...scheduled });
+    try {
+      organisation = await off.newOrganisation();
+      const app = await RotatingApp.create(standIn, organisation, { byUrl: true, scopes: registeringScopes });
+      const countWarnings = async () => {
+        const { auditEvents } = await organisation.client.request<{ auditEvents: { nodes: object[] } }>(
+          'query ($id: UUID!) { auditEvents(filter: { connectionId: $id, action: WARN_OF_EXPIRY }) { nodes { seq } } }',
+          { id: app.id },
+        );
+        return auditEvents.nodes.length;
+      };
+      await setClocksAhead(80);
+      await untilTooOld(app);
+      await until('the first warning', async () => ((await countWarnings()) === 1 ? true : undefined));
+      const before = await readExpiry(app);
+      await organisation.client.request(updateMutation, {
+        id: app.id,
+        input: { credentials: { scopes: rotatingScopes } },
+      });
+      expect(await readExpiry(app)).toEqual(before);
+      // The next warning shows that the servers have gone on.
+      await setClocksAhead(84);
+      await until('the second warning', async () => {
+        const [row] = await off
+          .asOwner()
+          .execute<[{ isLast: boolean }]>(
+            `select expiry_warning_at = expires_at - interval '24 hours' as "isLast" from app_connection where id = ?`,
+            [app.id],
+          );
+        return row.isLast || undefined;
+      });
+      expect(await countWarnings()).toBe(2);
+    } finally {
+      await off.close();
+    }
+  });
+
+  it('says nothing of the age of a key that Okta rejects', async () => {
+    const config = { trustedInstanceHosts: new Set([standIn.hostPort]), connectionKeyRotationDays: 0 };
+    const off = await startTestServer({ config, ...scheduled });
+    try {
+      organisation = await off.newOrganisation();
+      const [rejected, working] = [
+        await RotatingApp.create(standIn, organisation),
+        await RotatingApp.create(standIn, organisation),
+      ];
+      await untilTooOld(rejected);
+      await rejected.configure({ keys: [] });
+      expect((await rejected.verify()).verification.status).toBe('REJECTED');
+      const none = { expiresAt: null, expiryReason: null };
+      expect(await readExpiry(rejected)).toEqual(none);
+      // Another key shows that the servers have gone on.
+      const later = await RotatingApp.create(standIn, organisation);
+      await untilTooOld(later);
+      expect([await readExpiry(rejected), (await readExpiry(working)).expiryReason]).toEqual([
+        none,
+        'KEY_AGE',
+      ]);
+    } finally {
+      await off.close();
+    }
+  });
+
   it('makes no key by itself, and uses the one that a rotation by hand has made as soon as Okta has it', async () => {
     const config = { trustedInstanceHosts: new Set([standIn.hostPort]), connectionKeyRotationDays: 0 };
     const off = await startTestServer({ config, ...scheduled });

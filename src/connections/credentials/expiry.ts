@@ -33,7 +33,7 @@ export function expiryAfterVerification(
 ): ExpiryColumns {
   if (result.status === 'VERIFIED') return forecastExpiry(method, known, known.usedAt, before);
   // Rejected credentials have ended already.
-  const hasEnded = method.forecast && rejectionCodes.includes(result.code);
+  const hasEnded = rejectionCodes.includes(result.code);
   return before && !hasEnded ? pickExpiry(before) : noExpiry;
 }
 

@@ -1,5 +1,6 @@
 import { currentTime } from '../../common/clock.ts';
 import type { Database } from '../../database/database.ts';
+import { rejectionCodes } from '../check-interval.ts';
 import { firstWarningDays } from '../credentials/expiry.ts';
 
 /** The age at which a key is due for a rotation by hand if the schedule does not rotate it, in days. */
@@ -22,7 +23,8 @@ export async function forecastKeyAges({ database }: { database: Database }, days
       from (select aged_id, at from (select id as aged_id, expires_at as known, (
           select min((key ->> 'createdAt')::timestamptz) + make_interval(hours => 24 * ?::int)
           from jsonb_array_elements(keys) as key
-          where key ->> 'state' = 'ACTIVE' and (?::int = 0 or exists (select from jsonb_array_elements(keys) as next
+          where key ->> 'state' = 'ACTIVE'
+            and not (verification_status = 'REJECTED' and verification_code in ('${rejectionCodes.join("', '")}')) and (?::int = 0 or exists (select from jsonb_array_elements(keys) as next
             where next ->> 'state' = 'PENDING' and (next ->> 'createdAt')::timestamptz
               < ?::timestamptz - make_interval(hours => ${maxPendingHours})))) as at
         from app_connection where is_platform_managed_credentials and deleted_at is null

@@ -2,6 +2,7 @@ import { withRefusalAudit } from '../../audit/record-refusals.ts';
 import type { Caller } from '../../identity/caller.ts';
 import { applyAnnotations } from '../annotations.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
+import { pickExpiry } from '../credentials/expiry.ts';
 import { findUrlField } from '../credentials/host.ts';
 import { isUntried, pendingColumns, prepareChangedKeys } from '../credentials/keys.ts';
 import { mergeCredentials } from '../credentials/merge.ts';
@@ -100,6 +101,8 @@ export async function updateConnection(
           credentials ?? prepared.credentials,
         )),
         ...revocation?.columns,
+        // The key of this server stays, and so does its age.
+        ...(before.isPlatformManagedCredentials && pickExpiry(before)),
         // It was about the old credentials.
         keyRegistrationFailure: null,
       };
