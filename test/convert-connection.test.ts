@@ -20,14 +20,16 @@ import { createLink, followLink } from './testkit/setup-links.ts';
 
 const [oldRoot, newRoot] = [rootKey('old'), rootKey('new')];
 let okta: OktaStandIn;
+let otherOkta: OktaStandIn;
 let server: TestServer;
 let organisation: TestOrganisation;
 let rest: RestClient;
 beforeAll(async () => {
   okta = await startOktaStandIn();
+  otherOkta = await startOktaStandIn();
   server = await startTestServer({
     rootKeys: [oldRoot, newRoot].join(','),
-    config: { trustedInstanceHosts: new Set([okta.hostPort]) },
+    config: { trustedInstanceHosts: new Set([okta.hostPort, otherOkta.hostPort]) },
   });
   organisation = await server.newOrganisation();
   rest = await createCheckedClient(server.url, organisation.apiKey);
@@ -35,6 +37,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await server.close();
   await okta[Symbol.asyncDispose]();
+  await otherOkta[Symbol.asyncDispose]();
 });
 beforeEach(async () => {
   await okta.takeJournal();
@@ -227,6 +230,19 @@ describe('converting a connection with an API token to a service app whose key t
     const refused = await verify(id);
     expect(refused).toMatchObject({ verification: rejected, conversion: { verification: rejected } });
     expect(await read(id)).toEqual(refused);
+  });
+
+  test('is not tried yet at another URL', async () => {
+    const { id, apiToken } = await connect();
+    await convert(id, newApp());
+    expect((await verify(id)).conversion?.verification.status).toBe('REJECTED');
+    const credentials = { instanceUrl: otherOkta.origin, apiToken };
+    const input = { credentials, allowDifferentOktaOrg: true };
+    await organisation.client.request(updateMutation, { id, input });
+    expect((await read(id)).conversion).toMatchObject({
+      credentials: { instanceUrl: otherOkta.origin },
+      verification: { status: 'PENDING', code: null },
+    });
   });
 
   test('can be cancelled: the key is gone from the published set, and the connection is as it was', async () => {

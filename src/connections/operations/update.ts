@@ -74,8 +74,8 @@ export async function updateConnection(
 
       const { app, method } = resolveAppAndMethod(deps, before);
       const merged = await mergeCredentials(deps, caller, before, input);
-      if (merged?.fields.includes(findUrlField(method) ?? ''))
-        await assertUseAcknowledged(deps, caller, id, input.acknowledgeUse);
+      const isMoved = merged?.fields.includes(findUrlField(method) ?? '') ?? false;
+      if (isMoved) await assertUseAcknowledged(deps, caller, id, input.acknowledgeUse);
       const prepared = merged && (await prepareChangedKeys(method, before, merged));
       const stored =
         input.revokeOldToken || (prepared && hasInactiveSecrets(before))
@@ -103,8 +103,9 @@ export async function updateConnection(
         ...revocation?.columns,
         // The key of this server stays, and so does its age.
         ...(before.isPlatformManagedCredentials && pickExpiry(before)),
-        // It was about the old credentials.
+        // They were about the old credentials, and about the old URL.
         keyRegistrationFailure: null,
+        ...(isMoved && { conversionVerification: null }),
       };
 
       const apply = (connection: AppConnection): string[] => {
