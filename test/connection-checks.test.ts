@@ -364,6 +364,11 @@ describe('checks of connections', () => {
     const mine = await server.newOrganisation();
     const { id, verification } = await connect(mine);
     await server.asOwner().execute(
+      `update app_connection set last_verified_at = last_verified_at - interval '10 days',
+        expires_at = expires_at - interval '10 days', expiry_warning_at = expiry_warning_at - interval '10 days' where id = ?`,
+      [id],
+    );
+    await server.asOwner().execute(
       `insert into connection_usage (org_id, connection_id, hour, outcome, status_class, calls, bytes_up, bytes_down)
         values (?, ?, date_trunc('hour', now()), 'OK', 2, 1, 0, 0)`,
       [mine.orgId, id],
@@ -372,6 +377,9 @@ describe('checks of connections', () => {
     const { health } = await readUntil(mine, id, ({ health }) => minutesFromNow(health.nextCheckAt) > 0);
     expect(minutesFromNow(health.nextCheckAt)).toBeGreaterThan(22 * 60);
     expect(health.lastCheckAt).toBe(verification.checkedAt);
+    // Nor does it end sooner because its checks are put off.
+    await readUntil(mine, id, (read) => minutesFromNow(read.health.expiresAt) > 29 * 24 * 60);
+    expect(await events(mine, 'WARN_OF_EXPIRY')).toEqual([]);
   });
 
   test('go on for the others of a host that does not answer the requests of one connection', async () => {

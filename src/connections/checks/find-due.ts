@@ -40,19 +40,23 @@ export async function scheduleConnections({ database }: DueDeps): Promise<void> 
   );
 }
 
-/** Postpones the checks of connections that were used within the interval, and whose app accepted the credentials. */
+/**
+ * Postpones the checks of connections that were used within the interval, and whose app accepted the credentials. What ends when it
+ * is not used ends later then: the job that warns of it finds that out.
+ */
 export async function spareUsedConnections({ database }: DueDeps): Promise<void> {
   const now = currentTime();
   // Only whole hours are counted, so the use may have been at the beginning.
   await database.asSystem().execute(
-    `update app_connection set next_check_at = used.hour + ${interval}
+    `update app_connection set next_check_at = used.hour + ${interval},
+        expiry_warning_at = case when expiry_reason = 'UNUSED' then least(expiry_warning_at, ?) else expiry_warning_at end
       from (select id as used_id, (select max(hour) from connection_usage
           where connection_usage.org_id = due.org_id and connection_id = due.id
             and hour > ?::timestamptz - ${interval} and outcome = 'OK' and status_class = 2) as hour
         from app_connection as due
         where next_check_at <= ? and ${isCheckedSql} and verification_status = 'VERIFIED') as used
       where id = used_id and used.hour is not null`,
-    [now, now],
+    [now, now, now],
   );
 }
 
