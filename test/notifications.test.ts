@@ -164,6 +164,25 @@ describe('notifications for people', () => {
     expect(await server.dump()).not.toContain(mailPassword);
   });
 
+  it('are tried for three days each, however long others that are in the same digest have been tried', async () => {
+    const { organisation, id } = await start({ url: 'mailto:ops@example.com', format: 'EMAIL' });
+    mail.refuseWith(451);
+    await connect(organisation, 'first');
+    await pass(organisation, id, 1);
+    const attempted = (count: number) =>
+      until(`${count} events were tried`, async () => {
+        const messages = await listMessages(organisation.client, id);
+        return messages.filter(({ attempts }) => attempts.length > 0).length === count ? messages : undefined;
+      });
+    await attempted(1);
+    await server.asOwner().execute('update webhook_message set attempts = 10 where endpoint_id = ?', [id]);
+    await connect(organisation, 'second');
+    await pass(organisation, id, 2);
+    const second = (await attempted(2)).at(-1);
+    expect(second).toMatchObject({ status: 'PENDING', attempts: [{ status: 451 }] });
+    mail.refuseWith(undefined);
+  });
+
   it.each([
     [{ url: 'mailto:a@example.com' }, 'url', 'The format of a mailto: URL is EMAIL.'],
     [{ url: 'https://example.com/x', format: 'EMAIL' }, 'url', 'needs a mailto: URL'],

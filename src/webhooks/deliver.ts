@@ -2,6 +2,7 @@ import { currentTime, currentTimeMs } from '../common/clock.ts';
 import { sql } from '../database/sql.ts';
 import { readRetryAfter } from '../outbound/response-times.ts';
 import { maxPending, type QueueDeps, queueMessages } from './enqueue.ts';
+import { maxRetries } from './retry.ts';
 import { activeSecrets, openWebhookSecrets } from './secrets.ts';
 import { type Senders, sendDigest, sendMessage } from './send.ts';
 import { type Attempted, isDelivered, storeDelivered, storeFailure } from './store-attempt.ts';
@@ -150,8 +151,8 @@ async function deliverDigest(
   const { url } = await openWebhookSecrets(deps.vault, em, endpoint);
   const result = await sendDigest(deps, endpoint, messages, { url: url?.reveal() ?? endpoint.url, signal });
   if (!result) return { hasFailed: true, pausedUntil: new Date(currentTimeMs() + busyMs) };
-  // One delay for all of them: later events must not use up the attempts of earlier ones.
-  const attempts = Math.max(...messages.map((message) => message.attempts));
+  // One delay for all of them: later events must not use up the attempts of earlier ones, nor earlier ones those of later events.
+  const attempts = Math.min(Math.max(...messages.map((message) => message.attempts)), maxRetries - 1);
   const attempted = messages.map((message) => ({ message: { ...message, attempts }, result }));
   const hasFailed = !isDelivered(result);
   await (hasFailed ? storeFailure : storeDelivered)(deps, endpoint, attempted);

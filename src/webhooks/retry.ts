@@ -10,6 +10,8 @@ const delays = [
   ...[5 * second, minute, 5 * minute, 30 * minute, 2 * hour],
   ...[5 * hour, 10 * hour, 14 * hour, 20 * hour, 20 * hour],
 ];
+/** The most attempts after the first. */
+export const maxRetries = delays.length;
 /** How much a delay differs at random, so that the messages of an outage do not all come back at once. */
 const jitter = 0.2;
 
