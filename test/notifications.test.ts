@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { type AddressInfo, createServer } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
@@ -203,6 +204,35 @@ describe('notifications for people', () => {
     const rest = restClient(server.url, organisation.apiKey);
     const { status, text } = await rest('PATCH', `/api/v1/webhook-endpoints/${id}`, { format: 'STANDARD' });
     expect([status, text]).toEqual([422, expect.stringContaining('Create another endpoint.')]);
+  });
+
+  it('are tried again, and the server stops, if the mail server never ends its reply', async () => {
+    await using other = new AsyncDisposableStack();
+    const smtp = createServer((socket) => {
+      socket.write('220 mail.example ESMTP\r\n');
+      const dripping = setInterval(() => socket.write('250-mail.example\r\n'), 500);
+      socket.on('error', () => undefined).on('close', () => clearInterval(dripping));
+    });
+    await new Promise<void>((resolve) => smtp.listen(0, '127.0.0.1', resolve));
+    other.defer(() => new Promise<void>((resolve) => void smtp.close(() => resolve())));
+    const { port } = smtp.address() as AddressInfo;
+    const dripped = await startTestServer({
+      webhookIntervalMs: 50,
+      config: { mail: { url: new Secret(`smtp://127.0.0.1:${port}`), from: 'app-connections@example.com' } },
+    });
+    other.defer(() => dripped.close());
+    const { client } = await dripped.newOrganisation();
+    const { id } = await createEndpoint(client, { url: 'mailto:team@example.com', format: 'EMAIL' });
+    await client.request('mutation ($id: UUID!) { sendTestWebhook(endpointId: $id) { message { id } } }', {
+      id,
+    });
+    const messages = await until('an attempt has ended', async () => {
+      const found = await listMessages(client, id);
+      return found[0]?.attempts.length ? found : undefined;
+    });
+    expect(messages).toMatchObject([
+      { status: 'PENDING', attempts: [{ status: null, error: 'the mail server cannot be reached' }] },
+    ]);
   });
 
   it('by e-mail need a mail server', async () => {

@@ -31,6 +31,8 @@ export interface MailSender {
 
 /** How long the mail server may take to connect, to greet, and between two replies, in milliseconds. */
 const timeoutMs = 8_000;
+/** How long an e-mail may take in all, in milliseconds: a mail server can send a reply byte by byte. Shorter than a lease. */
+const totalTimeoutMs = 15_000;
 
 /**
  * Creates a sender. A password is sent only over TLS, except to a mail server on this machine.
@@ -54,7 +56,8 @@ export async function openMailSender({ url, from }: MailSettings): Promise<MailS
   return {
     async send(mail) {
       try {
-        const { response } = await transport.sendMail(mail);
+        const signal = AbortSignal.timeout(totalTimeoutMs);
+        const { response } = await transport.sendMail({ ...mail, signal });
         return { status: Number.parseInt(response, 10) || 250, error: null };
       } catch (error) {
         const status = error instanceof Error && 'responseCode' in error ? error.responseCode : undefined;
