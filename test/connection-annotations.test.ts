@@ -162,6 +162,21 @@ describe('tags, owner and notes of a connection', () => {
   });
 });
 
+it('takes tags in either form of Unicode for the same ones', async () => {
+  const [composed, decomposed] = ['caf\u00e9', 'cafe\u0301'];
+  const created = await create('normalised', { tags: [tag(decomposed, decomposed)] });
+  expect(created.tags).toEqual([tag(composed, composed)]);
+  for (const form of [composed, decomposed]) {
+    const page = await listConnections(organisation, { filter: { tags: [tag(form, form)] } });
+    expect(toNames(page)).toEqual(['normalised']);
+    const query = encodeURIComponent(`${form}=${form}`);
+    const { body } = await rest('GET', `/api/v1/app-connections?tags=${query}`);
+    expect(at(body, 'appConnections', 0, 'name')).toBe('normalised');
+  }
+  const [error] = await errorsOf(update(created.id, { tags: [tag(composed), tag(decomposed)] }));
+  expect(error?.extensions.issues).toMatchObject([{ path: ['input', 'tags', 1, 'key'] }]);
+});
+
 describe('the filter by tags', () => {
   beforeAll(async () => {
     await create('first', { tags: [tag('env', 'prod'), tag('team', 'identity')] }, own);

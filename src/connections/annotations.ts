@@ -60,11 +60,18 @@ function tagText(what: 'key' | 'value', characters: RegExp, min: number, max: nu
     what === 'key'
       ? `The key of a tag must have 1 to ${max} letters, digits, spaces and _.:/+@- characters.`
       : `The value of a tag must have at most ${max} letters, digits, spaces and _.:/=+@- characters.`;
-  return boundedText(4 * max, { tooLong: message })
-    .trim()
-    .refine((text) => characters.test(text) && countCharacters(text) >= min && countCharacters(text) <= max, {
-      error: message,
-    });
+  return (
+    boundedText(4 * max, { tooLong: message })
+      .trim()
+      // What looks the same is the same, whichever keyboard it comes from.
+      .normalize('NFC')
+      .refine(
+        (text) => characters.test(text) && countCharacters(text) >= min && countCharacters(text) <= max,
+        {
+          error: message,
+        },
+      )
+  );
 }
 
 const tagKey = tagText('key', /^[\p{L}\p{M}\p{N} _.:/+@-]*$/u, 1, 128);
