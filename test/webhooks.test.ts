@@ -451,6 +451,20 @@ describe('an endpoint that is changed while its receiver hangs', () => {
       { id, input },
     );
 
+  it('has each type of events and each project once', async () => {
+    const { organisation, endpoint } = await start({});
+    const eventTypes = ['CONNECTION_FAILING', 'CONNECTION_FAILING'];
+    const projectIds = [organisation.projectId, organisation.projectId];
+    await update(organisation, endpoint.id, { eventTypes, projectIds });
+    const answer = await restClient(server.url, organisation.apiKey)(
+      'GET',
+      `/api/v1/webhook-endpoints/${endpoint.id}`,
+    );
+    expect(answer.body).toMatchObject({
+      endpoint: { eventTypes: ['connection.failing'], projectIds: [organisation.projectId] },
+    });
+  });
+
   it('gets nothing more at the old address', async () => {
     const { organisation, endpoint, answer, sent, countRequests } = await startHanging();
     const next = `/${randomUUID()}`;

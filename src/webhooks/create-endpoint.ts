@@ -56,8 +56,8 @@ export async function createWebhookEndpoint(
         const created = (await deps.vault.rowMacs(em)).signed(em, WebhookEndpoint, {
           ...{ id, orgId, url: target.url, ...sealed },
           description: description ?? null,
-          eventTypes: eventTypes ? [...new Set(eventTypes)] : null,
-          projectIds: projectIds ? [...new Set(projectIds)] : null,
+          eventTypes: eventTypes ?? null,
+          projectIds: projectIds ?? null,
           format: format ?? 'STANDARD',
           ...{ previousSecretUntil: null, createdAt: now, updatedAt: now, disabledAt: null },
           ...{ position: seq, nextAttemptAt: null, leaseId: null, leaseUntil: null },

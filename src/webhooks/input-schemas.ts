@@ -59,12 +59,14 @@ const eventTypes = z
   .array(z.enum(subscribableTypes))
   .min(1, { error: 'Name at least one type of events, or omit the field for all.' })
   .max(subscribableTypes.length, { error: 'Name each type of events at most once.' })
+  .transform((types) => [...new Set(types)])
   .nullish();
 
 const projectIds = z
   .array(z.string())
   .min(1, { error: 'Name at least one project, or omit the field for the whole organisation.' })
   .max(maxProjects, { error: `An endpoint is limited to at most ${maxProjects} projects.` })
+  .transform((ids) => [...new Set(ids)])
   .nullish();
 
 /** The schema of `createWebhookEndpoint`. */
