@@ -621,6 +621,24 @@ describe('the end of the credentials of a connection', () => {
     await warnings(mine, id, 5);
   });
 
+  test('stays as it was found while a verification failed that had begun before', async () => {
+    const mine = await server.newOrganisation();
+    const { id } = await connect(mine);
+    await setCheckEvery(mine, id, 0);
+    const held: (() => void)[] = [];
+    okta.behave((request, response) => void held.push(() => failing(503)(request, response)));
+    const verification = mine.client.request(verifyMutation, { id });
+    await until('a request to Okta', () => (held.length > 0 ? true : undefined));
+    await pass(id, 17);
+    await warnings(mine, id, 1);
+    const { expiresAt } = (await read(mine, id)).health;
+    okta.behave(failing(503));
+    for (const release of held) release();
+    await verification;
+    expect((await read(mine, id)).health).toMatchObject({ status: 'UNREACHABLE', expiresAt });
+    expect(await warnings(mine, id, 1)).toHaveLength(1);
+  });
+
   test('is later for a token that was used through the connection', async () => {
     const mine = await server.newOrganisation();
     const { id } = await connect(mine);

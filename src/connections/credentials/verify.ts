@@ -116,6 +116,26 @@ export function verificationColumns(
   };
 }
 
+/** What a verification keeps if it finds nothing new, and others may have changed while the app was asked. */
+const keptColumns: readonly string[] = [
+  'account',
+  'verificationDetails',
+  'expiresAt',
+  'expiryReason',
+  'expiryWarningAt',
+] satisfies (keyof VerificationColumns)[];
+
+/** Leaves out the columns that a verification keeps, so that storing it undoes neither a warning nor another verification. */
+export function withoutKept<Columns extends VerificationColumns>(
+  columns: Columns,
+  before: VerificationColumns,
+): Partial<Columns> {
+  const entries = Object.entries(columns).filter(([name, value]) => {
+    return !keptColumns.includes(name) || value !== (before[name as keyof VerificationColumns] ?? null);
+  });
+  return Object.fromEntries(entries) as Partial<Columns>;
+}
+
 /**
  * The name of the field that says since when a connection fails, if a change has cleared it because the connection works. One that
  * waits for its first key to be accepted does not.

@@ -4,7 +4,7 @@ import type { RecordedEvent } from '../../audit/hash-chain.ts';
 import { currentTime } from '../../common/clock.ts';
 import { updateRow } from '../../database/row-statements.ts';
 import { AppConnection } from '../app-connection.entity.ts';
-import { clearedFailure, verificationColumns } from '../credentials/verify.ts';
+import { clearedFailure, verificationColumns, withoutKept } from '../credentials/verify.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 import type { PrepareAlongside } from '../persistence/change-connection.ts';
 
@@ -30,7 +30,7 @@ export async function storeVerification(
   const { id, orgId } = before;
   const { method } = resolveAppAndMethod(deps, before);
   const columns = { ...verificationColumns(method, result, currentTime(), before), nextCheckAt };
-  const changed = Object.keys(columns) as (keyof typeof columns)[];
+  const changed = Object.keys(withoutKept(columns, before)) as (keyof typeof columns)[];
   const fields = [...(event.fields ?? []), ...clearedFailure(before, columns)];
   const recorded = { ...event, fields };
   await storeWithEvents(deps, orgId, {
