@@ -369,6 +369,23 @@ describe.skipIf(!hasBrowser())('the page of a connection', () => {
     expect(watched.urls().filter((url) => !url.startsWith(dashboard.server.url))).toEqual([]);
   });
 
+  it('shows notes that cannot be rendered as they are', async () => {
+    const { id } = await create('nested');
+    const { page } = await open('nested', 'Usage');
+    const region = page.getByRole('region', { name: 'Notes' });
+    for (const marker of ['> ', '- ', '1. ', '>']) {
+      const notes = `${marker.repeat(9_900 / marker.length)}deep`;
+      await client().request(updateMutation, { id, input: { notes } });
+      await page.reload();
+      await region.getByText(notes, { exact: true }).waitFor();
+    }
+    await region.getByRole('button', { name: 'Edit notes' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByRole('textbox', { name: 'Notes' }).fill('> better');
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await region.locator('blockquote').getByText('better').waitFor();
+  });
+
   it('shows callers without scopes what they may see, and names the scopes that they lack', async () => {
     const { id } = await create('looked-at');
     const { key } = await createKey(client(), { name: 'reader', scopes: ['CONNECTIONS_READ'] });

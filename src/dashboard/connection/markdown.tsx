@@ -1,9 +1,13 @@
+import { Code } from '@mantine/core';
 import type { ComponentProps } from 'react';
 import ReactMarkdown, { type Components } from 'react-markdown';
 import classes from './markdown.module.css';
 
 /** Other schemes could run scripts, and relative links would lead into the dashboard. */
 const allowedScheme = /^(https?:|mailto:)/i;
+
+/** A line with so many quotes and lists in each other: thousands take seconds to render, or overflow the stack. */
+const deepNesting = /^(?:[ \t]*(?:>|(?:[*+-]|\d{1,9}[.)])(?=[ \t]))){50}/m;
 
 /** Below the headings of the page. */
 const components: Components = {
@@ -20,9 +24,10 @@ const components: Components = {
 
 /**
  * Markdown that others have written, as React elements. HTML in it is shown as text, links lead only to http, https and mailto,
- * and images become their text, so that looking at it tells no server.
+ * and images become their text, so that looking at it tells no server. What is nested too deeply is shown as it is.
  */
 export default function Markdown({ text }: { text: string }) {
+  if (deepNesting.test(text)) return <Code block>{text}</Code>;
   return (
     <div className={classes.markdown}>
       <ReactMarkdown

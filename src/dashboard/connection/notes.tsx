@@ -2,6 +2,7 @@ import { Button, Group, Paper, Skeleton, Text, Title } from '@mantine/core';
 import { lazy, Suspense, useState } from 'react';
 import { useSession } from '../session/session.ts';
 import type { DetailedConnection } from './operations.ts';
+import { SourceFallback } from './source-fallback.tsx';
 
 const Markdown = lazy(() => import('./markdown.tsx'));
 const NotesDialog = lazy(() => import('../dialogs/notes-dialog.tsx'));
@@ -38,7 +39,9 @@ export function Notes({ connection, onChanged }: NotesProps) {
       ) : (
         <Paper withBorder p="md">
           <Suspense fallback={<Skeleton h={60} role="status" aria-label="Loading" />}>
-            <Markdown text={notes} />
+            <SourceFallback key={notes} source={notes}>
+              <Markdown text={notes} />
+            </SourceFallback>
           </Suspense>
         </Paper>
       )}
