@@ -5,7 +5,7 @@ import { firstProjectId } from '../src/identity/organisations.ts';
 import { expectNowhere, findInPage, hasBrowser, openPage } from './testkit/browser.ts';
 import { startDashboard, type TestDashboard } from './testkit/dashboard.ts';
 import { tokenRejected } from './testkit/okta.ts';
-import { type Created, createMutation, okta } from './testkit/operations.ts';
+import { type Created, createMutation, okta, updateMutation } from './testkit/operations.ts';
 import { parseSignInCode } from './testkit/sign-in-code.ts';
 
 const token = '00planted-in-a-dialog-planted';
@@ -64,6 +64,29 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     await page.getByText('env: prod').waitFor();
     await page.getByText('team: identity').waitFor();
     await page.getByRole('link', { name: 'identity@example.com' }).waitFor();
+  });
+
+  it('keeps its tags when something else is edited, whatever their keys and values are', async () => {
+    const { id } = await create('tagged');
+    const tags = ['a', 'a: b', 'a:', ':a', 'a:b', 'a= b', 'a: b: c'].flatMap((key, index) => {
+      const named = {
+        key: key.replace('=', '_'),
+        value: ['', 'x', ': x', 'x: y', 'x:y', 'x=y', ':'][index] ?? '',
+      };
+      return [named, { key: `${named.key} ${index}`, value: '' }];
+    });
+    const client = dashboard.server.clientFor(dashboard.apiKey);
+    await client.request(updateMutation, { id, input: { tags } });
+    const readTags = () =>
+      client.request('query ($id: UUID!) { appConnection(id: $id) { tags { key value } } }', { id });
+    const before = await readTags();
+    const { page } = await dashboard.open();
+    await choose(page, 'tagged', 'Edit details');
+    const dialog = page.getByRole('dialog', { name: 'Edit tagged' });
+    await dialog.getByRole('textbox', { name: 'Description' }).fill('It is described now.');
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await findRow(page, 'tagged').getByText('It is described now.').waitFor();
+    expect(await readTags()).toEqual(before);
   });
 
   it("cannot be edited over another user's change", async () => {

@@ -3,16 +3,17 @@ import type { Annotations, Tag } from '../connections/annotations.ts';
 import type { FieldErrors } from './fields.tsx';
 import type { Connection } from './operations.ts';
 
-/** Writes a tag as `key: value`. */
+/** Writes a tag as `key: value`. A key in which a space follows a colon is in quotation marks, which no key has. */
 export function formatTag({ key, value }: Tag): string {
-  return `${key}: ${value}`;
+  return `${key.includes(': ') ? `"${key}"` : key}: ${value}`;
 }
 
-/** Parses tags, one on a line, as `key: value` or `key:value`. A key can have colons that no space follows. */
+/** Parses tags, one on a line, as `formatTag` writes them, or as `key:value`. */
 function parseTags(text: string): Tag[] {
   const lines = text.split('\n').map((line) => line.trim());
+  const forms = [/^"(.+)":(?:\s+(.*))?$/, /^(.+?):(?:\s+(.*))?$/, /^([^:]+):(.*)$/];
   return lines.filter(Boolean).map((line) => {
-    const [, key = line, value = ''] = /^(.+?):(?:\s+(.*))?$/.exec(line) ?? /^([^:]+):(.*)$/.exec(line) ?? [];
+    const [, key = line, value = ''] = forms.map((form) => form.exec(line)).find(Boolean) ?? [];
     return { key, value };
   });
 }
