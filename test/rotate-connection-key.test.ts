@@ -5,6 +5,7 @@ import { testDatabaseUrl } from './testkit/database.ts';
 import { decryptSecrets } from './testkit/decrypt-credentials.ts';
 import { type OktaStandIn, startOktaStandIn } from './testkit/okta-standin.ts';
 import { createConnection } from './testkit/operations.ts';
+import { until } from './testkit/process.ts';
 import { at, restClient } from './testkit/rest.ts';
 import {
   keyIds,
@@ -15,17 +16,25 @@ import {
   rotatingScopes,
 } from './testkit/rotating-connection.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import {
+  createEndpoint,
+  listMessages,
+  startReceiver,
+  type WebhookReceiver,
+} from './testkit/webhook-receiver.ts';
 
 const stack = new AsyncDisposableStack();
 let standIn: OktaStandIn;
+let receiver: WebhookReceiver;
 let server: TestServer;
 /** The embedded database has one server. */
 let second: TestServer;
 let organisation: TestOrganisation;
 beforeAll(async () => {
   standIn = stack.use(await startOktaStandIn());
-  const config = { trustedInstanceHosts: new Set([standIn.hostPort]) };
-  server = await startTestServer({ config });
+  receiver = stack.use(await startReceiver());
+  const config = { trustedInstanceHosts: new Set([standIn.hostPort, receiver.hostPort]) };
+  server = await startTestServer({ config, webhookIntervalMs: 50 });
   stack.defer(() => server.close());
   second = server;
   if (!testDatabaseUrl) return;
@@ -171,6 +180,26 @@ describe('rotating the key of a service app whose keys are kept in Okta', () => 
     // The administrator removes the old key.
     await app.configure({ keys: publicJwks(rotated).slice(1) });
     expect((await app.verify()).verification.status).toBe('VERIFIED');
+  });
+
+  test('tells that a connection works again whose old key Okta no longer has', async () => {
+    const app = await RotatingApp.create(standIn, organisation);
+    const { id } = await createEndpoint(organisation.client, { url: receiver.url });
+    const keys = publicJwks(await app.rotate());
+    await app.configure({ keys: [] });
+    expect((await app.verify()).verification.status).toBe('REJECTED');
+    await app.configure({ keys });
+    expect((await app.verify()).verification.status).toBe('VERIFIED');
+    const types = await until('all events are among the messages', async () => {
+      const found = (await listMessages(organisation.client, id)).map(({ type }) => type);
+      return found.at(-1) === 'CONNECTION_VERIFIED' ? found : undefined;
+    });
+    expect(types.filter((type) => type !== 'CONNECTION_KEY_ROTATION_STARTED').sort()).toEqual([
+      'CONNECTION_FAILING',
+      'CONNECTION_KEY_ROTATED',
+      'CONNECTION_RECOVERED',
+      'CONNECTION_VERIFIED',
+    ]);
   });
 
   test('finds out by a use that the administrator has replaced the old key with the new one', async () => {

@@ -4,7 +4,7 @@ import type { Outbound } from '../../outbound/outbound.ts';
 import { noExpiry } from '../credentials/expiry.ts';
 import { activatePendingKey, findPendingKey } from '../credentials/key-states.ts';
 import { retryIfReplaced } from '../credentials/seal.ts';
-import { verificationColumns } from '../credentials/verify.ts';
+import { clearedFailure, verificationColumns } from '../credentials/verify.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 import { budgetedOutbound } from '../rate-budget/budgeted-outbound.ts';
 import { changeKeys, type KeyChangeActor, readWithCredentials } from './change-keys.ts';
@@ -43,12 +43,16 @@ export async function tryPendingKey(
     const accepted = method.managedKeys && withPendingKey(method.managedKeys, stored);
     if (!accepted) return undefined;
     const now = currentTime();
+    const verification = verificationColumns(method, result, now, connection);
     return {
       action: 'ACTIVATE_CONNECTION_KEY',
       keyId: pending.keyId,
-      fields: ['credentials.keys', `credentials.${method.managedKeys?.privateKeyField}`, 'verification'],
+      fields: [
+        ...['credentials.keys', `credentials.${method.managedKeys?.privateKeyField}`, 'verification'],
+        ...clearedFailure(connection, verification),
+      ],
       columns: {
-        ...verificationColumns(method, result, now, connection),
+        ...verification,
         ...noExpiry,
         keys: activatePendingKey(connection, now),
         keyRegistrationFailure: null,
