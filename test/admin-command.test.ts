@@ -3,7 +3,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { everyScope } from './testkit/access.ts';
 import { lastingData, testDatabaseUrl } from './testkit/database.ts';
 import { runProgram, startProgram } from './testkit/in-process.ts';
-import { createMutation, okta } from './testkit/operations.ts';
+import { createConnection, createMutation, deleteMutation, okta } from './testkit/operations.ts';
 import { runScript, type ServerProcess, spawnServer } from './testkit/process.ts';
 import { errorsOf } from './testkit/server.ts';
 
@@ -36,7 +36,9 @@ describe('npm run admin', () => {
     expect(created).toMatchObject({ code: 0, stderr: '' });
     const key = extract(keyPattern, created.stdout);
     const orgId = extract(uuidPattern, created.stdout);
-    expect((await admin(data, 'organisations')).stdout).toBe(`${orgId}  Acme\n`);
+    expect((await admin(data, 'organisations')).stdout).toMatch(
+      new RegExp(`^id +connections .*name\n${orgId} +0 +1 +1 .* Acme\n$`),
+    );
 
     const server = stack.use(startProgram(data));
     const client = await connectClient(server, key);
@@ -50,6 +52,53 @@ describe('npm run admin', () => {
     });
     expect(projects).toEqual({ nodes: [{ name: 'Payroll' }] });
     await client.request(createMutation, okta());
+  });
+
+  it('lists organisations with their sizes', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { environment: data } = await lastingData(stack);
+    const create = async (...args: string[]) =>
+      JSON.parse((await admin(data, 'create-organisation', ...args, '--json')).stdout);
+    const used = await create('--name', 'Used and full');
+    const unused = await create('--name', 'Unused');
+    await admin(data, 'create-key', '--org', used.orgId);
+    const server = stack.use(startProgram(data));
+    const client = await connectClient(server, used.apiKey);
+    for (const name of ['kept', 'another']) await client.request(createMutation, okta({ name }));
+    const { id } = await createConnection({ client }, { name: 'deleted' });
+    await client.request(deleteMutation, { id });
+    await client.request('mutation { createProject(input: { name: "Second" }) { project { id } } }');
+    await client.request(
+      'mutation { createApiKey(input: { name: "Short", scopes: [AUDIT_READ], expiresAt: "2999-01-01T00:00:00Z" }) { apiKey { id } } }',
+    );
+    const { auditEvents } = await client.request<{ auditEvents: { nodes: [{ seq: number; at: string }] } }>(
+      '{ auditEvents(first: 1) { nodes { seq at } } }',
+    );
+    const [last] = auditEvents.nodes;
+    server.kill('SIGTERM');
+    await server.ended();
+
+    const listed = JSON.parse((await admin(data, 'organisations', '--json')).stdout);
+    expect(listed).toEqual([
+      {
+        ...{ id: used.orgId, name: 'Used and full', createdAt: expect.any(String) },
+        ...{ connections: 2, projects: 2, apiKeys: 3, events: last.seq, lastActivityAt: expect.any(String) },
+      },
+      {
+        ...{ id: unused.orgId, name: 'Unused', createdAt: expect.any(String) },
+        ...{ connections: 0, projects: 1, apiKeys: 1, events: 1, lastActivityAt: expect.any(String) },
+      },
+    ]);
+    // Later than the last event if a key was used in the next minute.
+    const [{ lastActivityAt }] = listed;
+    expect(Date.parse(lastActivityAt)).toBeGreaterThanOrEqual(Date.parse(last.at));
+    const { stdout } = await admin(data, 'organisations');
+    expect(stdout.split('\n').map((line) => line.replace(/ +/g, ' '))).toEqual([
+      'id connections projects API keys events last activity name',
+      `${used.orgId} 2 2 3 ${last.seq} ${lastActivityAt} Used and full`,
+      `${unused.orgId} 0 1 1 1 ${listed[1].lastActivityAt} Unused`,
+      '',
+    ]);
   });
 
   it('creates an API key for an organisation that lost all of its keys, with an audit event', async () => {

@@ -3,6 +3,7 @@
  * is the embedded one, the server must be stopped.
  */
 import { displayName } from '../administration/input-schemas.ts';
+import { listOrganisations, type OrganisationSize } from '../administration/list-organisations.ts';
 import { createOrganisation, grantApiKey } from '../administration/organisations.ts';
 import { AuditEvent } from '../audit/audit-event.entity.ts';
 import { generateApiKey } from '../auth/api-keys.ts';
@@ -15,7 +16,6 @@ import { StartupError } from '../common/errors.ts';
 import type { Config } from '../config/config.ts';
 import { readConfig } from '../config/read-config.ts';
 import { type Scope, scopes } from '../identity/caller.ts';
-import { Organisation } from '../identity/organisation.entity.ts';
 import { unattributedOrgId } from '../identity/organisations.ts';
 import { findCommand, parseArguments, UsageError } from './arguments.ts';
 import type { Invocation, Program } from './program.ts';
@@ -23,7 +23,8 @@ import { withStores } from './with-stores.ts';
 
 const line = (args: string) => commandLine('admin', args);
 const usage = `${line('organisations')}
-    List the organisations.
+    List the organisations, the oldest first: the numbers of connections, projects, active API keys and audit
+    events, and the time of the last event or use of a key.
 ${line('create-organisation --name "Acme" [--project "First project"]')}
     Create an organisation with a project and an administrator's API key. The key is shown once.
 ${line('create-key --org ID [--name "Administrator"] [--scopes connections:read,audit:read]')}
@@ -59,14 +60,30 @@ const organisations: Command = {
   prepare:
     () =>
     async ({ database }) => {
-      const where = { id: { $ne: unattributedOrgId } };
-      const rows = await database.asSystem().find(Organisation, where, { orderBy: { createdAt: 'asc' } });
-      return {
-        lines: rows.map(({ id, name }) => `${id}  ${name}`),
-        json: rows.map(({ id, name }) => ({ id, name })),
-      };
+      const sizes = await listOrganisations(database.asSystem());
+      return { lines: formatSizes(sizes), json: sizes };
     },
 };
+
+/** Formats a table. The name is last, because it may have spaces. */
+function formatSizes(sizes: readonly OrganisationSize[]): string[] {
+  if (sizes.length === 0) return [];
+  const header = ['id', 'connections', 'projects', 'API keys', 'events', 'last activity', 'name'];
+  const rows = sizes.map(({ id, connections, projects, apiKeys, events, lastActivityAt, name }) => [
+    ...[id, connections, projects, apiKeys, events].map(String),
+    lastActivityAt?.toISOString() ?? '-',
+    name,
+  ]);
+  const widths = header.map((_, column) =>
+    Math.max(...[header, ...rows].map((row) => row[column]?.length ?? 0)),
+  );
+  return [header, ...rows].map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+}
 
 const createOrganisationCommand: Command = {
   options: ['name', 'project'],
