@@ -6,6 +6,7 @@ import { lazyScopedEntityManager, ownerSession } from '../src/database/driver/se
 import { openOrm } from '../src/database/open-orm.ts';
 import { lastingData } from './testkit/database.ts';
 import { runProgram } from './testkit/in-process.ts';
+import { startOtlpReceiver } from './testkit/otlp-receiver.ts';
 import { rootKey } from './testkit/root-key.ts';
 
 type Environment = Record<string, string>;
@@ -195,6 +196,27 @@ describe('npm run doctor', () => {
       }),
     ]);
     expect(JSON.stringify(unreachable)).not.toContain('hunter2');
+  });
+
+  it('says whether the receiver of traces accepts them', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { environment } = await createData(stack);
+    const receiver = stack.use(await startOtlpReceiver());
+    const traced = {
+      ...environment,
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+      OTEL_EXPORTER_OTLP_HEADERS: 'authorization=hunter2',
+    };
+    const { host } = new URL(receiver.url);
+    const find = async (of: Environment) => selectFindings(await doctor(of), 'traces');
+    expect(await find(environment)).toEqual([expect.objectContaining({ status: 'skipped' })]);
+    expect(await find(traced)).toEqual([
+      { check: 'traces', status: 'ok', message: `${host} accepts traces.` },
+    ]);
+    receiver.behave((response) => response.writeHead(401).end());
+    const [refused] = await find(traced);
+    expect(refused).toMatchObject({ status: 'warning', message: `${host} answers with status 401.` });
+    expect(refused?.remedy).not.toContain('hunter2');
   });
 
   it('exits with code 2 for wrong arguments', async () => {

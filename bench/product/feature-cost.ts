@@ -1,3 +1,5 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import type { Fixture, Running } from '../peers/fixture.ts';
 import { type OperationName, operationNames } from '../peers/operations.ts';
 import { titles } from '../peers/report.ts';
@@ -8,6 +10,8 @@ import { cpuSecondsPer1000, formatQuartiles, median, ratiosPerRound, table } fro
 interface Feature {
   title: string;
   environment?: Record<string, string>;
+  /** Settings that turn on the feature, of the server with it. */
+  on?: Record<string, string>;
   /** The script that starts a server without the feature. */
   script?: URL;
   /** `false` removes row-level security. */
@@ -53,6 +57,32 @@ export function measureOptimisations(fixture: Fixture, options: Rounds): Promise
   return measureWithout(optimisations, fixture, options);
 }
 
+/** Measures the cost of traces, all of which are sent to a receiver that accepts them. */
+export async function measureTraces(fixture: Fixture, options: Rounds): Promise<string> {
+  await using receiver = await startSink();
+  const on = { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url };
+  const report = await measureWithout([{ title: 'traces', on }], fixture, options);
+  return `${report}\n\nThe receiver has got ${Math.round(receiver.bytes() / 2 ** 20)} MiB.`;
+}
+
+/** A server that accepts everything. */
+async function startSink(): Promise<AsyncDisposable & { url: string; bytes(): number }> {
+  let bytes = 0;
+  const http = createServer((request, response) => {
+    request.on('data', (chunk: Buffer) => (bytes += chunk.length));
+    request.once('end', () => response.end());
+  });
+  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `http://127.0.0.1:${(http.address() as AddressInfo).port}`,
+    bytes: () => bytes,
+    async [Symbol.asyncDispose]() {
+      http.closeAllConnections();
+      await new Promise((resolve) => http.close(resolve));
+    },
+  };
+}
+
 async function measureWithout(
   features: readonly Feature[],
   fixture: Fixture,
@@ -60,10 +90,12 @@ async function measureWithout(
 ): Promise<string> {
   const rows = new Map<OperationName, string[][]>(operationNames.map((operation) => [operation, []]));
   for (const [index, feature] of features.entries()) {
-    const { title, environment, script, hasRowLevelSecurity, operations = operationNames } = feature;
+    const { title, environment, on, script, hasRowLevelSecurity, operations = operationNames } = feature;
     const { databases, settings } = fixture;
     // Each pair has new servers, so that both have processed the same number of requests.
-    await using full = await fixture.serve('with', await databases.copy(`with_${index}`));
+    await using full = await fixture.serve('with', await databases.copy(`with_${index}`), {
+      environment: { ...settings, ...on },
+    });
     await using less = await fixture.serve(
       'without',
       await databases.copy(`without_${index}`, hasRowLevelSecurity),

@@ -16,6 +16,7 @@ export const partNames = [
   'servers',
   'feature-cost',
   'optimisations',
+  'traces',
 ] as const;
 export type PartName = (typeof partNames)[number];
 

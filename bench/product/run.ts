@@ -9,7 +9,7 @@ import { prepareFixture } from '../peers/fixture.ts';
 import { connections } from '../peers/load.ts';
 import { machine, machineLoad } from '../peers/summary.ts';
 import { measureEvents } from './event-latency.ts';
-import { measureFeatures, measureOptimisations } from './feature-cost.ts';
+import { measureFeatures, measureOptimisations, measureTraces } from './feature-cost.ts';
 import { measureMemory } from './memory.ts';
 import { measureNoisy } from './noisy-neighbour.ts';
 import { readOptions } from './options.ts';
@@ -34,6 +34,7 @@ const parts = {
   servers: measureServers,
   'feature-cost': measureFeatures,
   optimisations: measureOptimisations,
+  traces: measureTraces,
 };
 
 const options = readOptions();

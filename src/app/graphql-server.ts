@@ -13,6 +13,7 @@ import { usePersistedQueries } from '../graphql/persisted-queries.ts';
 import { useErrorMasking, useEventStreams, useSubscriptionLimit } from '../graphql/plugins.ts';
 import { createRequestGuard, type RequestGuardOptions, useRequestGuard } from '../graphql/request-guard.ts';
 import { type NodeServerContext, useStrictRequests } from '../graphql/strict-requests.ts';
+import { useTracedExecution } from '../graphql/traced-execution.ts';
 import { createSchema } from './schema.ts';
 
 /** The dependencies of the GraphQL endpoint. */
@@ -54,6 +55,7 @@ export function createGraphQL(options: GraphQLServerOptions): GraphQLEndpoint {
       ...armor.protect().plugins,
       useDocumentLimits(),
       useRequestGuard(requestGuard),
+      useTracedExecution(),
       useDocumentCaching(documents),
       usePersistedQueries(),
       useEventStreams(maskError),

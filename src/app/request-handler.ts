@@ -30,9 +30,12 @@ export interface RequestHandlerDeps {
   codes: SignInCodes | undefined;
 }
 
-function setSurface(surface: string): void {
+/** The template of the paths of the proxy, for traces. */
+const proxyRoute = '/api/v1/app-connections/:app/:id/proxy/*';
+
+function setSurface(surface: string, route?: string): void {
   const record = currentRequest.getStore();
-  if (record) record.surface = surface;
+  if (record) Object.assign(record, { surface, ...(route && { route }) });
 }
 
 /** Creates the handler of all HTTP requests: checks base path, Host and origin, and routes by path. */
@@ -85,7 +88,7 @@ export function createRequestHandler(deps: RequestHandlerDeps) {
     if (target) {
       const record = currentRequest.getStore();
       // What an app is asked for may name people.
-      if (record) Object.assign(record, { path: `${target.prefix}/…`, surface: 'proxy' });
+      if (record) Object.assign(record, { path: `${target.prefix}/…`, surface: 'proxy', route: proxyRoute });
       if (cors.handlePreflight(request, response, proxyMethods)) return;
       return proxy(target, request, response);
     }
@@ -97,7 +100,7 @@ export function createRequestHandler(deps: RequestHandlerDeps) {
     switch (path) {
       case '/graphql':
         if (cors.handlePreflight(request, response, ['GET', 'POST'])) return;
-        setSurface('graphql');
+        setSurface('graphql', path);
         return graphql.handle(request, response);
       case '/health/live':
       case '/health/ready':

@@ -38,6 +38,7 @@ import { createProxy } from '../rest/proxy.ts';
 import { createPublishedKeys } from '../rest/published-keys.ts';
 import { createRest } from '../rest/rest.ts';
 import { openMetrics } from '../telemetry/open-metrics.ts';
+import { openTracing } from '../telemetry/open-tracing.ts';
 import { startWebhookDelivery } from '../webhooks/delivery.ts';
 import { startCleanUp } from './clean-up.ts';
 import { createGraphQL } from './graphql-server.ts';
@@ -133,6 +134,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     sendsMail: config.mail !== undefined,
     budgets: new RateBudgets({ database, log }),
   };
+  const tracer = await openTracing(config, connections);
   // The operator configures the identity provider, which may have a private address.
   const provider = config.oidc && {
     settings: config.oidc,
@@ -196,13 +198,14 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
 
   const closeOutbound = () =>
     Promise.all([outbound.close(), webhookOutbound.close(), provider?.outbound.close()]);
-  const release = () => Promise.all([closeOutbound(), fakeOkta?.close()]);
+  const release = () => Promise.all([closeOutbound(), fakeOkta?.close(), tracer?.close()]);
   const { host, port, trustedProxies, production } = config;
   const listener = await startHttpServer({
     host,
     port,
     trustedProxies,
     log,
+    tracer,
     handle,
     tls: config.tls && { ...config.tls, findRisks: production ? findTlsRisks : undefined },
     // In production without TLS of its own, a proxy terminates TLS. On localhost, HSTS would make browsers require TLS on
@@ -226,9 +229,12 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
   );
   const cleanUp = startCleanUp({ ...connections, log });
   const works = listScheduledWork(connections, config, deps);
-  const schedule = works.length > 0 ? startSchedule({ database, log }, works) : undefined;
+  const schedule = works.length > 0 ? startSchedule({ database, log, tracer }, works) : undefined;
   const webhooks = deps.webhookIntervalMs
-    ? startWebhookDelivery({ ...connections, outbound: webhookOutbound, mail }, deps.webhookIntervalMs)
+    ? startWebhookDelivery(
+        { ...connections, outbound: webhookOutbound, mail, tracer },
+        deps.webhookIntervalMs,
+      )
     : undefined;
   const stopPublishing = publishMissedChanges({ database, log });
 

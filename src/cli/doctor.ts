@@ -19,7 +19,7 @@ import { openOrm } from '../database/open-orm.ts';
 import { findWeakEntries, type Keyring, parseKeyring } from '../encryption/keyring.ts';
 import { checkDatabase, databaseInUse, databaseNotOpened } from './doctor/check-database.ts';
 import { checkKeys } from './doctor/check-keys.ts';
-import { checkIdentityProvider, checkOkta } from './doctor/check-network.ts';
+import { checkIdentityProvider, checkOkta, checkTraces } from './doctor/check-network.ts';
 import { createFindings, type Finding, formatFinding } from './doctor/finding.ts';
 import { defineProgram } from './program.ts';
 
@@ -56,7 +56,7 @@ async function examine(environment: Readonly<Record<string, string | undefined>>
   const risks = findConfigWarnings(config).map((risk) =>
     report(`${risk}.`, 'A server in production does not start until then.'),
   );
-  const network = Promise.all([checkIdentityProvider(config), checkOkta(config)]);
+  const network = Promise.all([checkIdentityProvider(config), checkOkta(config), checkTraces(config)]);
   const stored = await examineStores(config);
   return [...(risks.length > 0 ? risks : [ok('Every variable is valid.')]), ...stored, ...(await network)];
 }

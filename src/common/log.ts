@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { type DestinationStream, type Logger, pino } from 'pino';
 import { serverId, version } from './server-identity.ts';
 import { Stopwatch } from './stopwatch.ts';
+import { currentSpan, type Span } from './tracing.ts';
 
 export type { Logger } from 'pino';
 
@@ -14,6 +15,10 @@ export class RequestLogContext {
   path: string;
   /** The part of the API that serves it, for metrics: `graphql`, `rest` or `proxy`. */
   surface = 'other';
+  /** The template of its path: `/graphql` or `/api/v1/app-connections/okta/:id`. Absent for pages and unknown paths. */
+  route?: string;
+  /** Its span; absent if traces are off. */
+  span?: Span | undefined;
   /** The first field of the GraphQL operation in the schema, for metrics. */
   field?: string;
   /** Whether it is a health check. */
@@ -62,7 +67,7 @@ export async function timed<Result>(
 /** The request that the current asynchronous context serves. */
 export const currentRequest = new AsyncLocalStorage<RequestLogContext>();
 
-/** Creates a pino logger that adds the server, its version and the request id to each line. Writes to standard output by default. */
+/** Creates a pino logger that adds the server, its version the request id and the ids of the trace to each line. Writes to standard output by default. */
 export function createLog(level: string, destination: DestinationStream = stdoutBuffer()): Logger {
   const options = {
     level,
@@ -71,7 +76,8 @@ export function createLog(level: string, destination: DestinationStream = stdout
     timestamp: pino.stdTimeFunctions.isoTime,
     mixin: () => {
       const id = currentRequest.getStore()?.id;
-      return id ? { requestId: id } : {};
+      const span = currentSpan.getStore();
+      return { ...(id && { requestId: id }), ...(span && { traceId: span.traceId, spanId: span.spanId }) };
     },
   };
   return pino(options, destination);

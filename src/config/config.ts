@@ -6,6 +6,7 @@ import type { MailSettings } from '../outbound/mail.ts';
 import type { HttpProxy } from '../outbound/proxy.ts';
 import type { StreamLimits } from '../outbound/streamed-response.ts';
 import type { MetricsEndpoint } from '../telemetry/metrics-server.ts';
+import type { TracingSettings } from '../telemetry/tracing-settings.ts';
 import type { CheckpointReceiver } from './checkpoint-receiver.ts';
 
 /** The configuration of the server. Paths are absolute. */
@@ -68,6 +69,8 @@ export interface Config {
   connectionKeyRotationDays: number;
   /** Where metrics are served. Absent: nowhere. */
   metrics: MetricsEndpoint | undefined;
+  /** Where traces are sent. Absent: nowhere. */
+  tracing: TracingSettings | undefined;
   /** How long a server that stops says "not ready" before it closes its port. */
   shutdownDelayMs: number;
   logLevel: string;

@@ -1,5 +1,6 @@
 import type { Environment } from './env-schema.ts';
 import { operationDocs } from './operation-descriptions.ts';
+import { tracingDocs } from './tracing-descriptions.ts';
 import { fileInsteadOf, type VariableDocs } from './variable-docs.ts';
 
 /** The documentation of every environment variable, from which `npm run docs` writes the configuration reference. */
@@ -229,4 +230,5 @@ export const environmentDocs: Readonly<Record<keyof Environment, VariableDocs>> 
     default: '`off`; in production `on`',
   },
   ...operationDocs,
+  ...tracingDocs,
 };

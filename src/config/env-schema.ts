@@ -6,6 +6,7 @@ import { type AddressRange, parseRange } from '../http/client-ip.ts';
 import { defaultStreamLimits } from '../outbound/outbound.ts';
 import { parseProxy } from '../outbound/proxy.ts';
 import { databaseUrl, days, file, onOff, parseList, positiveInteger, secret } from './env-types.ts';
+import { tracingVariables } from './tracing.ts';
 
 /** The format of a configured API key, which must fit a header and a page. */
 export const apiKeyPattern = /^[A-Za-z0-9._~-]{32,512}$/;
@@ -218,6 +219,7 @@ export const environment = z.object({
     .pipe(secret)
     .optional(),
   METRICS_TOKEN_FILE: file.optional(),
+  ...tracingVariables,
   SHUTDOWN_DELAY_SECONDS: z
     .string()
     .regex(/^\d{1,3}$/, { error: 'must be a number of seconds, at most 999' })

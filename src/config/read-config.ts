@@ -10,6 +10,7 @@ import type { Config } from './config.ts';
 import { type Environment, environment } from './env-schema.ts';
 import { readSecretFiles } from './secret-files.ts';
 import { findEnvironmentWarnings } from './security-warnings.ts';
+import { readTracingSettings } from './tracing.ts';
 
 /**
  * The scopes that the dashboard requests. It manages no API keys, and a provider refuses to sign anybody in with a scope that it does
@@ -104,6 +105,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     deletedRetentionDays: data.DELETED_RETENTION_DAYS,
     connectionKeyRotationDays: data.CONNECTION_KEY_ROTATION_DAYS,
     metrics: readMetricsEndpoint(data),
+    tracing: readTracingSettings(data),
     shutdownDelayMs: (data.SHUTDOWN_DELAY_SECONDS ?? (production ? 5 : 0)) * 1_000,
     logLevel: data.LOG_LEVEL,
     secretFiles: files,

@@ -19,6 +19,7 @@ export const variableGroups = [
   'Outbound traffic',
   'Limits',
   'Logging and audit',
+  'Traces',
 ] as const;
 
 export type VariableGroup = (typeof variableGroups)[number];

@@ -16,6 +16,7 @@ import type { ErrorMasker } from './error-masking.ts';
 import { maskErrors } from './plugins.ts';
 import type { RequestGuard } from './request-guard.ts';
 import { type NodeServerContext, readParams } from './strict-requests.ts';
+import { traceExecution } from './traced-execution.ts';
 
 type Yoga = YogaServerInstance<NodeServerContext, Omit<Context, 'request'>>;
 
@@ -62,7 +63,7 @@ export function createFastPath({
     if (error) return { errors: [error] };
     return requestGuard.reportInvalidVariables(
       args,
-      await execute({ ...args, schema, contextValue: context }),
+      await traceExecution(args, () => execute({ ...args, schema, contextValue: context })),
     );
   };
   const getResult = async (params: GraphQLParams, server: NodeServerContext): Promise<ExecutionResult> => {

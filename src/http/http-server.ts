@@ -3,10 +3,12 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { StartupError } from '../common/errors.ts';
 import { currentRequest, type Logger, RequestLogContext, safeErrorFields } from '../common/log.ts';
+import { currentSpan, type Tracer } from '../common/tracing.ts';
 import { findHeaderDefect, refuseMalformed } from './bad-requests.ts';
 import { type AddressRange, clientIp } from './client-ip.ts';
 import { LingeringConnections } from './lingering-close.ts';
 import { givenRequestId, logRequest, toLoggedPath } from './request-log.ts';
+import { startRequestSpan } from './request-span.ts';
 import { securityHeaders } from './security-headers.ts';
 import { httpTimeouts } from './timeouts.ts';
 import { createTlsServer, type TlsFiles } from './tls.ts';
@@ -22,6 +24,8 @@ export interface HttpServerOptions {
   /** Whether clients use TLS, also if a proxy terminates it. */
   isOverTls: boolean;
   log: Logger;
+  /** Absent: requests are not traced. */
+  tracer?: Tracer | undefined;
   handle(request: IncomingMessage, response: ServerResponse): Promise<void>;
 }
 
@@ -38,7 +42,7 @@ export interface HttpServer {
  * @throws StartupError if it cannot listen on the port, or cannot use the certificate
  */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
-  const { host, port, tls, trustedProxies, log, handle } = options;
+  const { host, port, tls, trustedProxies, log, tracer, handle } = options;
   const headers = securityHeaders(options);
   const headerEntries = Object.entries(headers);
   const inFlight = new InFlightResponses();
@@ -55,7 +59,8 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     const start = performance.now();
     for (const [name, value] of headerEntries) response.setHeader(name, value);
     response.setHeader('x-request-id', record.id);
-    currentRequest.run(record, () => {
+    record.span = tracer && startRequestSpan(tracer, request);
+    const run = () => {
       response.once('close', () => {
         inFlight.delete(response);
         // A response that was being sent when the server began to stop could not have `Connection: close`.
@@ -69,7 +74,9 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
         if (!response.headersSent) sendText(response, 500, `Internal server error. Request id: ${record.id}`);
         else response.destroy();
       });
-    });
+    };
+    const { span } = record;
+    currentRequest.run(record, span ? () => currentSpan.run(span, run) : run);
   };
   const serverOptions = { ...httpTimeouts, requireHostHeader: false };
   const http = tls ? createTlsServer(tls, serverOptions, log, serve) : createServer(serverOptions, serve);

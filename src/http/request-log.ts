@@ -2,6 +2,7 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:ht
 import type { Logger, RequestLogContext } from '../common/log.ts';
 import { requestMeasurements } from '../common/measurements.ts';
 import { type AddressRange, isFromTrustedProxy } from './client-ip.ts';
+import { endRequestSpan } from './request-span.ts';
 
 const idShape = /^[A-Za-z0-9._-]{8,128}$/;
 
@@ -39,10 +40,14 @@ export function logRequest(
   const ms = performance.now() - startedAt;
   const outcome = record.outcome ?? describeOutcome(response);
   if (requestMeasurements.hasSubscribers && !record.isProbe) publish(record, outcome, ms);
-  const { address, path, operation, orgId, keyId, subject, setupLinkId, database, pool, upstream } = record;
+  const { address, path, operation, orgId, keyId, subject, setupLinkId, database, pool, upstream, span } =
+    record;
+  if (span) endRequestSpan(span, record, response, outcome);
   log[record.isProbe ? 'debug' : 'info'](
     {
       requestId: record.id,
+      traceId: span?.traceId,
+      spanId: span?.spanId,
       address,
       method: response.req.method,
       path,

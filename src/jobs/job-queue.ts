@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { PgBoss } from 'pg-boss';
 import { type Logger, safeErrorFields } from '../common/log.ts';
+import { type Tracer, tracedRoot } from '../common/tracing.ts';
 import type { Database } from '../database/database.ts';
 import { jobSchema } from '../database/job-schema.ts';
 import { isDatabaseUnavailable } from '../database/outage.ts';
@@ -15,6 +16,14 @@ const keptSeconds = 3_600;
 /** `start` waits between attempts for 1 second, and for up to 30. */
 const startAttempts = 1_000_000;
 
+/** The dependencies of the job queue. */
+export interface JobQueueDeps {
+  database: Pick<Database, 'runAsSystem' | 'schema'>;
+  log: Logger;
+  /** Absent: jobs are not traced. */
+  tracer?: Tracer | undefined;
+}
+
 /**
  * Jobs in the database that all servers share: each job runs on one server, and on another one if that server dies
  * (docs/adr/0016-pg-boss.md).
@@ -22,6 +31,7 @@ const startAttempts = 1_000_000;
 export class JobQueue {
   readonly #database: Pick<Database, 'runAsSystem' | 'schema'>;
   readonly #log: Logger;
+  readonly #tracer: Tracer | undefined;
   readonly #queues: readonly Queue[];
   #boss: PgBoss | undefined;
   readonly #workerIds = new Map<string, string>();
@@ -30,12 +40,10 @@ export class JobQueue {
   readonly ready: Promise<void>;
 
   /** Starts workers in the background, also if the database is not available yet. */
-  constructor(
-    { database, log }: { database: Pick<Database, 'runAsSystem' | 'schema'>; log: Logger },
-    queues: readonly Queue[],
-  ) {
+  constructor({ database, log, tracer }: JobQueueDeps, queues: readonly Queue[]) {
     this.#database = database;
     this.#log = log;
+    this.#tracer = tracer;
     this.#queues = queues;
     this.ready = this.#start().catch((error: unknown) => {
       if (!this.#isStopping) this.#report(error, 'the job queue could not be started');
@@ -113,7 +121,7 @@ export class JobQueue {
 
   async #run(queue: Queue, job: { id: string; data: JobIds; signal: AbortSignal }) {
     try {
-      await queue.work(job.data, job.signal);
+      await tracedRoot(this.#tracer, queue.name, () => queue.work(job.data, job.signal));
       return { id: job.id, status: 'completed' as const };
     } catch (error) {
       // The row of the job gets no error, which might contain secrets.

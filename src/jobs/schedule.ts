@@ -1,7 +1,6 @@
-import { type Logger, safeErrorFields } from '../common/log.ts';
-import type { Database } from '../database/database.ts';
+import { safeErrorFields } from '../common/log.ts';
 import { isDatabaseUnavailable } from '../database/outage.ts';
-import { JobQueue } from './job-queue.ts';
+import { JobQueue, type JobQueueDeps } from './job-queue.ts';
 import type { NewJob, Queue } from './queue.ts';
 
 /** Work that all servers look for, and that one of them does in a job. */
@@ -22,10 +21,7 @@ export interface Schedule {
 }
 
 /** Looks for work that is due, now and at the interval of each kind, and does it in jobs of one queue. */
-export function startSchedule(
-  deps: { database: Pick<Database, 'runAsSystem' | 'schema'>; log: Logger },
-  works: readonly ScheduledWork[],
-): Schedule {
+export function startSchedule(deps: JobQueueDeps, works: readonly ScheduledWork[]): Schedule {
   const stopping = new AbortController();
   const jobs = new JobQueue(
     deps,

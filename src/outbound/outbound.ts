@@ -75,7 +75,7 @@ export interface OutboundRequest {
 
 /** A request with a body. */
 export interface OutboundPost extends OutboundRequest {
-  body: string;
+  body: string | Uint8Array;
   /** Whether the headers of the response are enough, if its body is too large or does not end. Default: false. */
   ignoresBody?: boolean;
 }
@@ -239,9 +239,9 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
       return await handler.response;
     };
     return {
-      get: (url, request) => measured(() => send(url, 'GET', request)),
-      post: (url, request) => measured(() => send(url, 'POST', request)),
-      delete: (url, request) => measured(() => send(url, 'DELETE', request)),
+      get: (url, request) => measured('GET', url, url.pathname, () => send(url, 'GET', request)),
+      post: (url, request) => measured('POST', url, url.pathname, () => send(url, 'POST', request)),
+      delete: (url, request) => measured('DELETE', url, url.pathname, () => send(url, 'DELETE', request)),
 
       async forward(url, { method, path, headers, body, createTransform, signals = [], onSend }) {
         const { agent, origin, isOverridden } = route(url);
@@ -263,7 +263,7 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
           body: body ?? null,
         });
         dispatching = undefined;
-        return measured(() => handler.response);
+        return measured(method, url, path, () => handler.response);
       },
 
       assertCanGet(url) {

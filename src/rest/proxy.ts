@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream';
 import type { App } from '../apps/app.ts';
 import type { Authentication } from '../auth/authentication.ts';
 import { currentRequest, type Logger } from '../common/log.ts';
+import { traced } from '../common/tracing.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import { assertNextPageUsable } from '../connections/use/next-link.ts';
 import { withCallerUrls } from '../connections/use/response-headers.ts';
@@ -81,22 +82,24 @@ export function createProxy(options: ProxyOptions) {
       const caller = await authentication.authenticateUse(authorization);
       if (record) Object.assign(record, caller.actor);
       await connections.scheduler.waitForTurn(caller.orgId);
-      const used = await useConnection(
-        connections,
-        caller,
-        { id: connectionId, ...(app && { app }) },
-        {
-          method: request.method ?? '',
-          path,
-          query,
-          headers: request.rawHeaders,
-          body,
-          waitSeconds: readPreferredWait(request.headers, maxWaitSeconds),
-          label: readConsumerLabel(request.headers),
-          signal: createDisconnectSignal(response),
-          authenticateAgain: () => authentication.assertStillAuthenticated(authorization),
-        },
-      );
+      const use = () =>
+        useConnection(
+          connections,
+          caller,
+          { id: connectionId, ...(app && { app }) },
+          {
+            method: request.method ?? '',
+            path,
+            query,
+            headers: request.rawHeaders,
+            body,
+            waitSeconds: readPreferredWait(request.headers, maxWaitSeconds),
+            label: readConsumerLabel(request.headers),
+            signal: createDisconnectSignal(response),
+            authenticateAgain: () => authentication.assertStillAuthenticated(authorization),
+          },
+        );
+      const used = await traced(() => ({ name: 'proxy', kind: 'internal' }), use);
       if (request.method === 'GET') assertNextPageUsable(used);
       writeHead(response, used, () => `${publicOrigin(request, options)}${prefix}`);
       sendBody(response, used.body);

@@ -4,6 +4,7 @@ import type { Authentication } from '../auth/authentication.ts';
 import type { Authenticate } from '../auth/authenticator.ts';
 import { AppError, HttpError } from '../common/errors.ts';
 import { currentRequest, type Logger } from '../common/log.ts';
+import { traced } from '../common/tracing.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import { createDisconnectSignal } from '../http/disconnect-signal.ts';
 import { assertNoBody, hasBody, readJsonBody } from '../http/json-body.ts';
@@ -71,6 +72,7 @@ async function handleRequest(
     record.operation = `${route.method} ${route.path}`;
     // The parameters of the path are what a client sent.
     record.path = route.path;
+    record.route = route.path;
   }
   const { authorization = null } = headers;
   const authenticate = route.credential === 'setupLink' ? authenticateSetupLink : authentication.authenticate;
@@ -91,7 +93,10 @@ async function handleRequest(
     }),
   );
   const restRequest = { path: found.parameters, query, headers, body };
-  return route.handle(restRequest, caller, () => createDisconnectSignal(response));
+  return traced(
+    () => ({ name: route.id, kind: 'internal' }),
+    () => route.handle(restRequest, caller, () => createDisconnectSignal(response)),
+  );
 }
 
 async function readBody(

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { currentTime } from '../common/clock.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
+import { type Tracer, tracedRoot } from '../common/tracing.ts';
 import { isDatabaseUnavailable } from '../database/outage.ts';
 import type { Schedule } from '../jobs/schedule.ts';
 import { type DeliveryDeps, deliverMessages } from './deliver.ts';
@@ -24,8 +25,11 @@ interface RunningDelivery {
  * something to send; a lease gives each to one of them. The endpoints of an organisation wait for each other, and for nobody
  * else's (docs/adr/0017-webhooks.md).
  */
-export function startWebhookDelivery(deps: DeliveryDeps & { log: Logger }, intervalMs: number): Schedule {
-  const { database, log } = deps;
+export function startWebhookDelivery(
+  deps: DeliveryDeps & { log: Logger; tracer?: Tracer | undefined },
+  intervalMs: number,
+): Schedule {
+  const { database, log, tracer } = deps;
   const running = new Map<string, RunningDelivery>();
   const stopping = new AbortController();
   const { signal } = stopping;
@@ -45,7 +49,10 @@ export function startWebhookDelivery(deps: DeliveryDeps & { log: Logger }, inter
       return isWoken;
     };
     running.set(id, delivery);
-    delivery.end = deliverMessages(deps, { id, orgId, leaseId: randomUUID() }, takeWoken, signal)
+    const target = { id, orgId, leaseId: randomUUID() };
+    delivery.end = tracedRoot(tracer, 'deliver-webhooks', () =>
+      deliverMessages(deps, target, takeWoken, signal),
+    )
       .finally(() => {
         running.delete(id);
       })

@@ -41,6 +41,37 @@ export async function checkIdentityProvider(config: Config): Promise<Finding> {
   }
 }
 
+/** Checks that the receiver of traces, if one is configured, accepts an empty request. */
+export async function checkTraces(config: Config): Promise<Finding> {
+  const { ok, warning, skipped } = createFindings('traces');
+  const { tracing } = config;
+  if (!tracing) return skipped('The variables of OpenTelemetry ask for no traces.');
+  const url = new URL(tracing.url);
+  const isJson = tracing.protocol === 'http/json';
+  const client = createClient(config, [url]);
+  const headers = Object.entries(tracing.headers).map(([name, value]) => [name, value.reveal()]);
+  const remedy = 'Check OTEL_EXPORTER_OTLP_ENDPOINT and its headers. Traces are lost until then.';
+  try {
+    const { status } = await client.post(url, {
+      headers: {
+        ...Object.fromEntries(headers),
+        'content-type': isJson ? 'application/json' : 'application/x-protobuf',
+      },
+      body: isJson ? '{"resourceSpans":[]}' : '',
+      ignoresBody: true,
+    });
+    const isAccepted = status >= 200 && status <= 299;
+    return isAccepted
+      ? ok(`${url.host} accepts traces.`)
+      : warning(`${url.host} answers with status ${status}.`, remedy);
+  } catch (error) {
+    if (!(error instanceof OutboundError)) throw error;
+    return warning(`${url.host}: ${error.message}.`, remedy);
+  } finally {
+    await client.close();
+  }
+}
+
 /** Checks that Okta's cloud answers, through the proxy if one is configured. Nothing is sent but the request. */
 export async function checkOkta(config: Config): Promise<Finding> {
   const { ok, problem, warning } = createFindings('Okta');

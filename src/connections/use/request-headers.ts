@@ -11,6 +11,8 @@ const ownHeaders: ReadonlySet<string> = new Set([
   ...['x-http-method', 'x-http-method-override', 'x-method-override', 'x-original-url', 'x-rewrite-url'],
   // The response has to be readable and whole, so that the credentials can be removed from it.
   ...['accept-encoding', 'range', 'if-range'],
+  // They name the caller's traces, and are not for others (docs/operations/traces.md).
+  ...['traceparent', 'tracestate', 'baggage'],
   // For this server.
   'x-app-connections-consumer',
 ]);

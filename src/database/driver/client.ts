@@ -1,9 +1,11 @@
 import { currentRequest } from '../../common/log.ts';
 import type { TenantUsage } from '../../common/tenant-usage.ts';
+import { nameFailure } from '../../common/tracing.ts';
 import { createStatementPreparer } from './prepared-statements.ts';
 import { suspicionMs } from './primary-client.ts';
 import { currentSession, isUntimed, statementTimeoutMs } from './session.ts';
 import { isBegin, SessionQuery } from './session-query.ts';
+import { startStatementSpan } from './statement-span.ts';
 import type { Client, NewClient, Result, Statement } from './types.ts';
 
 /** Longer than `statement_timeout`, so that a server that responds reports the time-out itself. */
@@ -49,10 +51,12 @@ export function instrumentClient(client: NewClient, usage: TenantUsage, prepares
     }
     const stopwatch = currentRequest.getStore()?.database;
     stopwatch?.start();
+    const span = startStatementSpan(statement.text);
     return new Promise<Result>((resolve, reject) => {
       send(
         new SessionQuery(client, currentSession(), statement, prepares, (error, result) => {
           stopwatch?.stop();
+          span?.end(error ? nameFailure(error) : undefined);
           if (isTimed) {
             pending -= 1;
             silentSince = pending > 0 ? performance.now() : undefined;

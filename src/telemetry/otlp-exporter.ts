@@ -1,0 +1,91 @@
+import { type ExportResult, ExportResultCode } from '@opentelemetry/core';
+import { JsonTraceSerializer, ProtobufTraceSerializer } from '@opentelemetry/otlp-transformer';
+import type { ReadableSpan, SpanExporter } from '@opentelemetry/sdk-trace';
+import { currentRequest, type Logger } from '../common/log.ts';
+import { currentSpan, nameFailure } from '../common/tracing.ts';
+import { hostPort } from '../outbound/host-port.ts';
+import { createOutbound, type OutboundClient } from '../outbound/outbound.ts';
+import type { Proxying, TracingSettings } from './tracing-settings.ts';
+
+/** How often the log says at most that spans were lost, in milliseconds. */
+const warningIntervalMs = 60_000;
+
+const formats = {
+  'http/json': { mediaType: 'application/json', serializer: JsonTraceSerializer },
+  'http/protobuf': { mediaType: 'application/x-protobuf', serializer: ProtobufTraceSerializer },
+};
+
+/**
+ * Sends spans over OTLP/HTTP, once, through the outbound client: as with everything that leaves the server, certificates are
+ * verified, the time is limited and OUTBOUND_PROXY is used, which the exporters of OpenTelemetry know nothing of.
+ */
+export class OtlpExporter implements SpanExporter {
+  readonly #settings: TracingSettings;
+  readonly #url: URL;
+  readonly #outbound: OutboundClient;
+  readonly #log: Logger;
+  #lost = 0;
+  #warnedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(settings: TracingSettings, { outboundProxy, outboundProxyResolves }: Proxying, log: Logger) {
+    this.#settings = settings;
+    this.#url = new URL(settings.url);
+    this.#log = log;
+    this.#outbound = createOutbound({
+      // The operator configures the receiver, which may have a private address.
+      trustedHosts: new Set([hostPort(this.#url)]),
+      proxy: outboundProxy,
+      proxyResolves: outboundProxyResolves,
+      timeoutMs: settings.timeoutMs,
+    });
+  }
+
+  export(spans: ReadableSpan[], done: (result: ExportResult) => void): void {
+    // A batch is sent in the context of the request whose span fills it, and is neither a part of it nor traced.
+    currentRequest
+      .exit(() => currentSpan.exit(() => this.#send(spans)))
+      .then(
+        () => done({ code: ExportResultCode.SUCCESS }),
+        (error: unknown) => {
+          this.#lost += spans.length;
+          this.#warn(nameFailure(error));
+          done({ code: ExportResultCode.FAILED });
+        },
+      );
+  }
+
+  async shutdown(): Promise<void> {
+    await this.#outbound.close();
+  }
+
+  async #send(spans: ReadableSpan[]): Promise<void> {
+    const { mediaType, serializer } = formats[this.#settings.protocol];
+    const body = serializer.serializeRequest(spans);
+    if (!body) return;
+    const headers = Object.entries(this.#settings.headers).map(([name, value]) => [name, value.reveal()]);
+    const { status } = await this.#outbound.post(this.#url, {
+      headers: { ...Object.fromEntries(headers), 'content-type': mediaType },
+      body,
+      ignoresBody: true,
+    });
+    if (status < 200 || status > 299) throw new RefusedError(status);
+  }
+
+  #warn(reason: string): void {
+    const now = performance.now();
+    if (now - this.#warnedAt < warningIntervalMs) return;
+    this.#warnedAt = now;
+    this.#log.warn({ reason, lostSpans: this.#lost }, 'traces could not be sent');
+    this.#lost = 0;
+  }
+}
+
+/** The receiver has answered with a status that is no success. */
+class RefusedError extends Error {
+  readonly code: string;
+
+  constructor(status: number) {
+    super('the receiver refused spans');
+    this.code = `HTTP_${status}`;
+  }
+}
