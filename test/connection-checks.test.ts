@@ -15,7 +15,13 @@ import {
   tokenPath,
   tokenRejected,
 } from './testkit/okta.ts';
-import { createConnection, updateMutation, verifyMutation } from './testkit/operations.ts';
+import {
+  type Created,
+  createConnection,
+  createMutation,
+  updateMutation,
+  verifyMutation,
+} from './testkit/operations.ts';
 import { until } from './testkit/process.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 import { subscribe } from './testkit/sse-client.ts';
@@ -348,6 +354,26 @@ describe('checks of connections', () => {
     await checkWithoutEvents();
     await makeDue(id);
     expect(await outcomesOfOutage(mine)).toEqual(['NOT_AN_OKTA_ORG', 'OK']);
+  });
+
+  test('come within minutes after a verification that the host has not answered, also of a new connection', async () => {
+    const mine = await server.newOrganisation();
+    const { id } = await connect(mine);
+    okta.behave(failing(503));
+    await mine.client.request(verifyMutation, { id });
+    names += 1;
+    const { createOktaConnection } = await mine.client.request<Created>(createMutation, {
+      input: {
+        name: `checked-${names}`,
+        credentials: { instanceUrl: okta.origin, apiToken: 'a-good-token' },
+        onUnreachable: 'SAVE_UNVERIFIED',
+      },
+    });
+    for (const each of [id, createOktaConnection.appConnection.id]) {
+      const { health } = await readUntil(mine, each, (read) => read.health.nextCheckAt !== null);
+      expect(health.status).toBe('UNREACHABLE');
+      expect(minutesFromNow(health.nextCheckAt)).toBeLessThan(10);
+    }
   });
 
   test('say nothing about credentials while the app limits the rate', async () => {

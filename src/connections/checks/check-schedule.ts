@@ -3,7 +3,7 @@ import { getCheckEvery } from '../check-interval.ts';
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
 /** The shortest wait between two checks of a host that does not answer, in milliseconds. */
-const minOutageMs = 2 * minuteMs;
+export const minOutageMs = 2 * minuteMs;
 /** The longest wait between two checks of a host that does not answer, in milliseconds. */
 export const maxOutageMs = hourMs;
 /** The latest time of a check, in waits: more than `after` adds, as the clocks of two servers differ by seconds. */

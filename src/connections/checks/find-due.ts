@@ -3,7 +3,7 @@ import type { Database } from '../../database/database.ts';
 import { checkEverySql, isCheckedSql } from '../check-interval.ts';
 import { findUrlField, urlFields } from '../credentials/host.ts';
 import type { ConnectionDeps } from '../deps.ts';
-import { maxDelay, maxOutageMs } from './check-schedule.ts';
+import { maxDelay, maxOutageMs, minOutageMs } from './check-schedule.ts';
 
 type DueDeps = Pick<ConnectionDeps, 'apps' | 'database'>;
 
@@ -23,20 +23,25 @@ export interface DueHost {
 
 const interval = `make_interval(hours => ${checkEverySql})`;
 
+/** How long a connection waits that does not work, as `nextCheckOfHost`. The parameter is the time now. */
+const failureInterval = `least(greatest(?::timestamptz - failing_since, make_interval(secs => ${minOutageMs / 1_000})),
+  make_interval(secs => ${maxOutageMs / 1_000}))`;
+
 /**
  * Gives connections a time within their interval: new and updated ones, those that were verified by hand, and those of earlier
  * versions. Also those whose time is later than any that is set, which a server with a wrong clock has set. The ids spread them
- * over the interval.
+ * over the interval. Those that do not work are checked again within minutes, and then rarer.
  */
 export async function scheduleConnections({ database }: DueDeps): Promise<void> {
   const now = currentTime();
   const fraction = `(('x' || substr(md5(id::text), 1, 7))::bit(28)::int / 268435456.0)`;
   await database.asSystem().execute(
-    `update app_connection set next_check_at = ?::timestamptz + ${interval} * ${fraction}
+    `update app_connection set next_check_at = ?::timestamptz
+        + case when verification_status = 'VERIFIED' then ${interval} * ${fraction} else ${failureInterval} end
       where id in (select id from app_connection
         where (next_check_at is null or next_check_at > ?::timestamptz + ${interval} * ${maxDelay}) and ${isCheckedSql}
         limit ${scheduleBatchSize} for update skip locked)`,
-    [now, now],
+    [now, now, now],
   );
 }
 
