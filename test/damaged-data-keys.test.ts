@@ -52,7 +52,11 @@ describe('a damaged data key', () => {
           [orgId, purpose],
         );
       // Another server, which has unwrapped no key yet.
-      const restarted = await startTestServer({ database: server.database, rootKeys: server.rootKey });
+      const restarted = await startTestServer({
+        database: server.database,
+        rootKeys: server.rootKey,
+        config: { metrics: { host: '127.0.0.1', port: 0, token: undefined } },
+      });
       try {
         const isReady = async () => (await fetch(`${restarted.url}/health/ready`)).status;
         expect(await isReady()).toBe(200);
@@ -105,6 +109,8 @@ describe('a damaged data key', () => {
           }),
         ]);
         expect(restarted.logs()).not.toContain('unexpected error');
+        const metrics = await (await fetch(`${restarted.metricsUrl}`)).text();
+        expect(metrics).toMatch(/^app_connections_damaged_data_keys [1-9]/m);
       } finally {
         await restarted.close();
       }

@@ -58,6 +58,11 @@ export class DataKeys {
     this.#log = log;
   }
 
+  /** The number of data keys that were found damaged since the start. */
+  get damagedKeys(): number {
+    return this.#reported.size;
+  }
+
   /**
    * Generates and wraps a data key. The caller stores it.
    *

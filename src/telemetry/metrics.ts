@@ -11,12 +11,14 @@ import {
 import { version } from '../common/server-identity.ts';
 import type { RateBudgets } from '../connections/rate-budget/rate-budgets.ts';
 import type { Database } from '../database/database.ts';
+import type { Vault } from '../encryption/vault.ts';
 import { createStoredMetrics, type StoredMetricsDependencies } from './stored-metrics.ts';
 
 /** What the metrics are about. */
 export interface MetricsDependencies extends StoredMetricsDependencies {
   database: Pick<Database, 'asSystem' | 'readPoolUse'>;
   budgets: Pick<RateBudgets, 'waitingRequests'>;
+  vault: Pick<Vault, 'dataKeys'>;
   /** Whether the server is ready. */
   isReady(): Promise<boolean>;
 }
@@ -34,7 +36,7 @@ const requestBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
  * Starts to measure. Every label has a bounded number of values, which the code determines: no name and no id of a tenant, and
  * nothing that a caller chooses.
  */
-export function startMetrics({ apps, database, budgets, log, isReady }: MetricsDependencies): Metrics {
+export function startMetrics({ apps, database, budgets, vault, log, isReady }: MetricsDependencies): Metrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
@@ -94,6 +96,11 @@ export function startMetrics({ apps, database, budgets, log, isReady }: MetricsD
     help: 'Requests of this server that wait for the rate budget of their connection',
     registers,
   });
+  const damagedKeys = new Gauge({
+    name: 'app_connections_damaged_data_keys',
+    help: 'Data keys that this server has found damaged since its start',
+    registers,
+  });
   const stored = createStoredMetrics(registry, { apps, database, log });
 
   const onRequest = ({ surface, operation, outcome, ms, databaseMs }: RequestMeasurement) => {
@@ -118,6 +125,7 @@ export function startMetrics({ apps, database, budgets, log, isReady }: MetricsD
         waiting.set(use.waiting);
       }
       waitingForBudgets.set(budgets.waitingRequests);
+      damagedKeys.set(vault.dataKeys.damagedKeys);
       await stored.refresh();
       return { type: registry.contentType, text: await registry.metrics() };
     },
