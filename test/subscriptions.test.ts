@@ -170,6 +170,7 @@ describe('connection subscription', () => {
         scheduler: new FairScheduler(),
         deletedRetentionDays: 1,
         sendsMail: false,
+        prepareOwnerNotice: async () => [],
         log: createLog('silent'),
         refusals: new RefusalRecorder({ database, vault, log: createLog('silent') }, 60_000),
         reads: new RefusalRecorder({ database, vault, log: createLog('silent') }, 60_000),

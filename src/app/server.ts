@@ -40,6 +40,7 @@ import { createRest } from '../rest/rest.ts';
 import { openMetrics } from '../telemetry/open-metrics.ts';
 import { openTracing } from '../telemetry/open-tracing.ts';
 import { startWebhookDelivery } from '../webhooks/delivery.ts';
+import { prepareOwnerNotice } from '../webhooks/prepare-owner-notice.ts';
 import { startCleanUp } from './clean-up.ts';
 import { createGraphQL } from './graphql-server.ts';
 import { Readiness } from './readiness.ts';
@@ -132,6 +133,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     usage: new UsageCounter({ database, log }),
     getPublicUrl: () => config.publicUrl ?? listeningUrl,
     sendsMail: config.mail !== undefined,
+    prepareOwnerNotice: (...change) => prepareOwnerNotice(connections, ...change),
     budgets: new RateBudgets({ database, log }),
   };
   const tracer = await openTracing(config, connections);

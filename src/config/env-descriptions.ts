@@ -183,9 +183,9 @@ export const environmentDocs: Readonly<Record<keyof Environment, VariableDocs>> 
   SMTP_URL: {
     group: 'Outbound traffic',
     description:
-      'The mail server for [notifications](../webhooks.md#notifications-for-people) by e-mail. User and password are percent-encoded, and sent only over TLS.',
+      'The mail server for [notifications](../webhooks.md#notifications-for-people) by e-mail, also to [owners of connections](../webhooks.md#owners-of-connections). User and password are percent-encoded, and sent only over TLS.',
     example: 'smtps://user:password@mail.example.com:465',
-    default: 'none: endpoints cannot send e-mails',
+    default: 'none: no e-mails are sent',
   },
   SMTP_URL_FILE: fileInsteadOf('SMTP_URL', 'Outbound traffic'),
   SMTP_FROM: {

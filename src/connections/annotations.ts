@@ -41,7 +41,8 @@ export const annotationDescriptions: Readonly<Record<keyof Annotations, string>>
   tags:
     `Tags for people and filters, at most ${maxTags}, each with another key, sorted by key. A key has 1 to 128 letters, digits, spaces and ` +
     '`_.:/+@-`, a value at most 256 of these and `=`. Whether letters are capital matters.',
-  owner: 'Whom to ask about the connection, and to tell: a name and an e-mail address.',
+  owner:
+    'Whom to ask about the connection: a name and an e-mail address, which gets digests of what concerns the connection if the operator has configured a mail server.',
   notes: `Notes in Markdown, at most ${maxNotesBytes} bytes. They are returned as they are; show them without HTML in them.`,
 };
 

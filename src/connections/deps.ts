@@ -1,4 +1,6 @@
+import type { EntityManager } from '@mikro-orm/postgresql';
 import type { App, AuthMethod } from '../apps/app.ts';
+import type { InsertedRow, TrailState } from '../audit/audited-change.ts';
 import type { RefusalRecorder } from '../audit/refusal-counter.ts';
 import type { FairScheduler } from '../common/fair-scheduler.ts';
 import type { Logger } from '../common/log.ts';
@@ -7,6 +9,7 @@ import type { Vault } from '../encryption/vault.ts';
 import type { Caller } from '../identity/caller.ts';
 import type { Outbound, OutboundClient } from '../outbound/outbound.ts';
 import type { RateLimits } from '../rate-limits/rate-limits.ts';
+import type { AppConnection } from './app-connection.entity.ts';
 import type { RateBudgets } from './rate-budget/rate-budgets.ts';
 import type { UsageCounter } from './usage/usage-counter.ts';
 
@@ -32,6 +35,13 @@ export interface ConnectionDeps {
   getPublicUrl(): string;
   /** Whether the operator has configured a mail server. */
   sendsMail: boolean;
+  /** Prepares what is stored with a connection that has a new owner, or is removed for good, so that owners are told of their connections. */
+  prepareOwnerNotice(
+    em: EntityManager,
+    connection: AppConnection,
+    isRemoved: boolean,
+    trail: TrailState,
+  ): Promise<InsertedRow[]>;
   /** The rate budgets of connections. */
   budgets: RateBudgets;
 }

@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { storeWithEvents } from '../audit/audited-change.ts';
 import { withRefusalAudit } from '../audit/record-refusals.ts';
-import { currentTime } from '../common/clock.ts';
 import { validationError } from '../common/errors.ts';
 import type { Secret } from '../common/secret.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import type { Caller } from '../identity/caller.ts';
-import { assertProjectsExist, endpointEvent, maxEndpoints, requireWriting } from './endpoints.ts';
+import { buildEndpoint } from './build-endpoint.ts';
+import { assertProjectsExist, endpointEvent, isListed, maxEndpoints, requireWriting } from './endpoints.ts';
 import type { CreateWebhookEndpoint } from './input-schemas.ts';
-import { generateWebhookSecret, sealWebhookSecrets } from './secrets.ts';
+import { generateWebhookSecret } from './secrets.ts';
 import { toStoredTarget } from './target.ts';
 import { WebhookEndpoint } from './webhook-endpoint.entity.ts';
 
@@ -38,31 +38,21 @@ export async function createWebhookEndpoint(
     const id = randomUUID();
     const secret = generateWebhookSecret();
     const endpoint = await storeWithEvents(deps, orgId, {
-      prepare: async (em, { seq, sealKeyId }) => {
+      prepare: async (em, trail) => {
         const reader = deps.database.forOrganisation(orgId);
         await assertProjectsExist(reader, orgId, projectIds);
-        if ((await reader.count(WebhookEndpoint, { orgId })) >= maxEndpoints) {
+        if ((await reader.count(WebhookEndpoint, { orgId, ...isListed })) >= maxEndpoints) {
           const message = `The organisation has ${maxEndpoints} webhook endpoints already. Delete one of them first.`;
           throw validationError([{ path: ['url'], message }]);
         }
-        const sealed = await sealWebhookSecrets(
-          deps.vault,
-          em,
-          { id, orgId },
-          { current: secret, previous: [], url: target.secret },
-          sealKeyId,
-        );
-        const now = currentTime();
-        const created = (await deps.vault.rowMacs(em)).signed(em, WebhookEndpoint, {
-          ...{ id, orgId, url: target.url, ...sealed },
+        const values = {
+          ...{ id, orgId, url: target.url, format: format ?? ('STANDARD' as const) },
           description: description ?? null,
           eventTypes: eventTypes ?? null,
           projectIds: projectIds ?? null,
-          format: format ?? 'STANDARD',
-          ...{ previousSecretUntil: null, createdAt: now, updatedAt: now, disabledAt: null },
-          ...{ position: seq, nextAttemptAt: null, leaseId: null, leaseUntil: null },
-          ...{ failingSince: null, lastSuccessAt: null },
-        });
+        };
+        const secrets = { current: secret, previous: [], url: target.secret };
+        const created = await buildEndpoint(deps, em, trail, values, secrets);
         const event = endpointEvent(caller, action, id, ['url']);
         return { events: [event], inserts: [[WebhookEndpoint, created]], result: created };
       },

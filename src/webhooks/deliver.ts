@@ -1,25 +1,20 @@
 import { currentTime, currentTimeMs } from '../common/clock.ts';
 import { sql } from '../database/sql.ts';
 import { readRetryAfter } from '../outbound/response-times.ts';
-import { maxPending, type QueueDeps, queueMessages } from './enqueue.ts';
-import { maxRetries } from './retry.ts';
+import { type BatchResult, busyMs, type DeliveryDeps, deliverDigest } from './deliver-digest.ts';
+import { maxPending, queueMessages } from './enqueue.ts';
 import { activeSecrets, openWebhookSecrets } from './secrets.ts';
-import { type Senders, sendDigest, sendMessage } from './send.ts';
-import { type Attempted, isDelivered, storeDelivered, storeFailure } from './store-attempt.ts';
+import { sendMessage } from './send.ts';
+import { type Attempted, isDelivered, storeFailure } from './store-attempt.ts';
 import { createDeliveryStore } from './store-deliveries.ts';
 import { isDigest, WebhookEndpoint } from './webhook-endpoint.entity.ts';
 import { WebhookMessage } from './webhook-message.entity.ts';
-
-/** The dependencies of delivery. */
-export type DeliveryDeps = QueueDeps & Senders;
 
 /** The most requests to an endpoint at a time; one while it fails. */
 const maxConcurrency = 8;
 const batchSize = 100;
 /** How long a full queue waits at most, in milliseconds: a message that was sent again on request may have been overlooked. */
 const maxFullMs = 60_000;
-/** How long an endpoint waits if too many other requests are under way, in milliseconds. */
-const busyMs = 1_000;
 /** A batch starts no request after this time, in milliseconds. Its last ones end before the lease does. */
 const batchMs = 10_000;
 /** How long a server has an endpoint to itself, in milliseconds. After its death, another one goes on. */
@@ -91,8 +86,9 @@ async function release(
     `update webhook_endpoint set lease_id = null, next_attempt_at = due.at,
         lease_until = case when ? then least(due.at, ?) else ?::timestamptz end
       from (select min(next_attempt_at) as at from (
-          select distinct on (coalesce(connection_id, id)) next_attempt_at from webhook_message
-          where endpoint_id = ? and status = 'PENDING' order by coalesce(connection_id, id), seq, type) as first) as due
+          select distinct on (coalesce(connection_id, id), recipient) next_attempt_at from webhook_message
+          where endpoint_id = ? and status = 'PENDING'
+          order by coalesce(connection_id, id), recipient, seq, type) as first) as due
       where id = ? and lease_id = ?`,
     [isFull, new Date(currentTimeMs() + maxFullMs), pausedUntil ?? null, id, id, leaseId],
   );
@@ -100,7 +96,7 @@ async function release(
 
 /**
  * Finds messages that are due and have none before them, for the same connection, that is not. Of a digest, all are due when one
- * is.
+ * is; of owners, those of one owner at a time.
  */
 async function findDue(
   { database, vault }: DeliveryDeps,
@@ -108,8 +104,11 @@ async function findDue(
 ): Promise<WebhookMessage[]> {
   const now = new Date(currentTimeMs());
   const due = isDigest(format)
-    ? sql`where endpoint_id = ${id} and status = 'PENDING' and exists (select from webhook_message as due
-        where due.endpoint_id = ${id} and due.status = 'PENDING' and due.next_attempt_at <= ${now})
+    ? sql`as message where endpoint_id = ${id} and status = 'PENDING' and exists (select from (
+          select recipient from webhook_message
+          where endpoint_id = ${id} and status = 'PENDING' and next_attempt_at <= ${now}
+          order by next_attempt_at, id limit 1) as due
+        where due.recipient is not distinct from message.recipient)
       order by seq, type limit ${maxPending}`
     : sql`as message where endpoint_id = ${id} and status = 'PENDING' and next_attempt_at <= ${now}
       and not exists (select from webhook_message as earlier
@@ -131,32 +130,6 @@ async function findDue(
   if (forged.length > 0)
     await em.nativeUpdate(WebhookMessage, { orgId, id: { $in: forged } }, { status: 'FAILED' });
   return messages.filter((message) => !forged.includes(message.id));
-}
-
-/** The result of sending messages. */
-interface BatchResult {
-  hasFailed: boolean;
-  /** The receiver accepts nothing before. */
-  pausedUntil: Date | undefined;
-}
-
-/** Sends messages to people, all together. */
-async function deliverDigest(
-  deps: DeliveryDeps,
-  endpoint: WebhookEndpoint,
-  messages: readonly WebhookMessage[],
-  signal: AbortSignal,
-): Promise<BatchResult> {
-  const em = deps.database.forOrganisation(endpoint.orgId);
-  const { url } = await openWebhookSecrets(deps.vault, em, endpoint);
-  const result = await sendDigest(deps, endpoint, messages, { url: url?.reveal() ?? endpoint.url, signal });
-  if (!result) return { hasFailed: true, pausedUntil: new Date(currentTimeMs() + busyMs) };
-  // One delay for all of them: later events must not use up the attempts of earlier ones, nor earlier ones those of later events.
-  const attempts = Math.min(Math.max(...messages.map((message) => message.attempts)), maxRetries - 1);
-  const attempted = messages.map((message) => ({ message: { ...message, attempts }, result }));
-  const hasFailed = !isDelivered(result);
-  await (hasFailed ? storeFailure : storeDelivered)(deps, endpoint, attempted);
-  return { hasFailed, pausedUntil: hasFailed ? readRetryAfter(result.headers, currentTime()) : undefined };
 }
 
 async function deliverBatch(

@@ -4,7 +4,8 @@ import { type Logger, safeErrorFields } from '../common/log.ts';
 import { type Tracer, tracedRoot } from '../common/tracing.ts';
 import { isDatabaseUnavailable } from '../database/outage.ts';
 import type { Schedule } from '../jobs/schedule.ts';
-import { type DeliveryDeps, deliverMessages } from './deliver.ts';
+import { deliverMessages } from './deliver.ts';
+import type { DeliveryDeps } from './deliver-digest.ts';
 
 /** The most endpoints of an organisation to which a server delivers at a time. */
 const maxOfOrganisation = 4;

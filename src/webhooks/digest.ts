@@ -6,7 +6,7 @@ import type { WebhookEndpoint } from './webhook-endpoint.entity.ts';
 /** How long an event waits for others, in milliseconds. */
 const collectMs = 60_000;
 /** The shortest time between two digests that were delivered, in milliseconds. */
-const intervalMs = 600_000;
+export const intervalMs = 600_000;
 
 /** The delivery state that decides when an event is sent. */
 export type DigestState = Pick<WebhookEndpoint, 'lastSuccessAt' | 'failingSince' | 'nextAttemptAt'>;

@@ -10,10 +10,13 @@ import type { Vault } from '../encryption/vault.ts';
 import type { Caller } from '../identity/caller.ts';
 import { Project } from '../identity/organisation.entity.ts';
 import { OutboundError } from '../outbound/outbound-error.ts';
-import { WebhookEndpoint } from './webhook-endpoint.entity.ts';
+import { ownersUrl, WebhookEndpoint } from './webhook-endpoint.entity.ts';
 
 /** The most endpoints of an organisation. */
 export const maxEndpoints = 50;
+
+/** A condition for the endpoints that callers see. */
+export const isListed = { url: { $ne: ownersUrl } } as const;
 
 /**
  * Lists the webhook endpoints of the organisation, oldest first.
@@ -26,7 +29,11 @@ export async function listWebhookEndpoints(deps: ConnectionDeps, caller: Caller)
     const { orgId } = caller;
     return deps.database
       .forOrganisation(orgId)
-      .find(WebhookEndpoint, { orgId }, { orderBy: { createdAt: 'asc', id: 'asc' }, limit: maxEndpoints });
+      .find(
+        WebhookEndpoint,
+        { orgId, ...isListed },
+        { orderBy: { createdAt: 'asc', id: 'asc' }, limit: maxEndpoints },
+      );
   });
 }
 
@@ -43,7 +50,8 @@ export async function getWebhookEndpoint(
   return withForbiddenAudit(deps, caller, { action: 'READ_WEBHOOKS', targetName: id }, async () => {
     requireReading(caller);
     const { orgId } = caller;
-    const endpoint = await deps.database.forOrganisation(orgId).findOne(WebhookEndpoint, { id, orgId });
+    const em = deps.database.forOrganisation(orgId);
+    const endpoint = await em.findOne(WebhookEndpoint, { id, orgId, ...isListed });
     if (!endpoint) throw endpointNotFound();
     return endpoint;
   });
@@ -74,7 +82,7 @@ export async function findEndpointToChange(
   { id, orgId }: Pick<WebhookEndpoint, 'id' | 'orgId'>,
 ): Promise<WebhookEndpoint> {
   const options = { populate: ['sealedSecrets', 'mac'], refresh: true } as const;
-  const endpoint = await em.findOne(WebhookEndpoint, { id, orgId }, options);
+  const endpoint = await em.findOne(WebhookEndpoint, { id, orgId, ...isListed }, options);
   if (!endpoint) throw endpointNotFound();
   (await vault.rowMacs(em)).verify(em, WebhookEndpoint, endpoint);
   return endpoint;

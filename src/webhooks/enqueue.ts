@@ -6,10 +6,11 @@ import type { Database } from '../database/database.ts';
 import { insertRows } from '../database/row-statements.ts';
 import { sql } from '../database/sql.ts';
 import type { Vault } from '../encryption/vault.ts';
-import { buildBody, type DescribedEvent } from './body.ts';
+import { type BodyInput, buildBody, type DescribedEvent } from './body.ts';
 import { type DigestState, describeForPeople, findDigestTime } from './digest.ts';
 import { toWebhookEventTypes, type WebhookEventType } from './event-types.ts';
-import { isDigest, type WebhookEndpoint } from './webhook-endpoint.entity.ts';
+import { concernsOwner, readDigestStates } from './owners.ts';
+import { isDigest, isForOwners, type WebhookEndpoint } from './webhook-endpoint.entity.ts';
 import { WebhookMessage } from './webhook-message.entity.ts';
 
 /** The dependencies of queueing messages. */
@@ -18,11 +19,13 @@ export interface QueueDeps {
   vault: Vault;
   /** Returns the URL of this server for people. */
   getPublicUrl(): string;
+  /** Whether the operator has configured a mail server. */
+  sendsMail: boolean;
 }
 
 /** The events that are read at once. */
 const batchSize = 200;
-/** The most messages of an endpoint that wait. Later events wait in the audit trail. */
+/** The most messages of an endpoint that wait, except to owners. Later events wait in the audit trail. */
 export const maxPending = 500;
 
 const eventColumns = [
@@ -42,12 +45,11 @@ export type QueueResult = 'done' | 'more' | 'full' | 'lost';
 export async function queueMessages(deps: QueueDeps, endpoint: WebhookEndpoint): Promise<QueueResult> {
   const { database } = deps;
   const { id: endpointId, orgId, position, leaseId } = endpoint;
-  const waiting = await database.count(
-    WebhookMessage,
-    orgId,
-    sql`where endpoint_id = ${endpointId} and status = 'PENDING'`,
-  );
-  if (waiting >= maxPending) return 'full';
+  // An owner whose address does not work must not hold up the others.
+  if (!isForOwners(endpoint)) {
+    const isWaiting = sql`where endpoint_id = ${endpointId} and status = 'PENDING'`;
+    if ((await database.count(WebhookMessage, orgId, isWaiting)) >= maxPending) return 'full';
+  }
   const events = await database.select(
     AuditEvent,
     orgId,
@@ -75,7 +77,8 @@ export async function queueMessages(deps: QueueDeps, endpoint: WebhookEndpoint):
 export async function buildMessage(
   { database, vault, getPublicUrl }: QueueDeps,
   endpoint: Pick<WebhookEndpoint, 'id' | 'orgId' | 'format'> & DigestState,
-  input: { type: WebhookEventType; event: DescribedEvent; connection?: AppConnection | undefined },
+  input: Omit<BodyInput, 'id'>,
+  recipient: string | null = null,
 ): Promise<WebhookMessage> {
   const id = randomUUID();
   const now = currentTime();
@@ -84,7 +87,7 @@ export async function buildMessage(
   const em = database.forOrganisation(orgId);
   return (await vault.rowMacs(em)).signed(em, WebhookMessage, {
     ...{ id, orgId, endpointId, type: input.type, seq: input.event.seq },
-    connectionId: input.event.connectionId ?? null,
+    ...{ connectionId: input.event.connectionId ?? null, recipient },
     body: isDigest(format)
       ? describeForPeople(input, getPublicUrl())
       : buildBody(format, { id: toWebhookId(id), ...input }),
@@ -104,9 +107,10 @@ async function buildMessages(
   events: readonly DescribedEvent[],
 ): Promise<WebhookMessage[]> {
   const { orgId } = endpoint;
+  if (isForOwners(endpoint) && !deps.sendsMail) return [];
   const wanted = events.flatMap((event) =>
     toWebhookEventTypes(event)
-      .filter((type) => isFor(endpoint, type, event))
+      .filter((type) => (isForOwners(endpoint) ? concernsOwner(type) : isFor(endpoint, type, event)))
       .map((type) => ({ type, event })),
   );
   const ids = [...new Set(wanted.flatMap(({ event }) => event.connectionId ?? []))];
@@ -119,10 +123,29 @@ async function buildMessages(
         )
       : [];
   const connections = new Map(found.map((connection) => [connection.id, connection]));
+  const inputs = wanted.map((each) => ({
+    ...each,
+    connection: connections.get(each.event.connectionId ?? ''),
+  }));
+  if (isForOwners(endpoint)) return buildOwnerMessages(deps, endpoint, inputs);
   const messages: WebhookMessage[] = [];
-  for (const each of wanted) {
-    const connection = connections.get(each.event.connectionId ?? '');
-    messages.push(await buildMessage(deps, endpoint, { ...each, connection }));
+  for (const input of inputs) messages.push(await buildMessage(deps, endpoint, input));
+  return messages;
+}
+
+/** Builds the messages to the owners that the connections have now; an owner that was removed gets none. */
+async function buildOwnerMessages(
+  deps: QueueDeps,
+  endpoint: WebhookEndpoint,
+  inputs: readonly Omit<BodyInput, 'id'>[],
+): Promise<WebhookMessage[]> {
+  const emails = inputs.flatMap(({ connection }) => connection?.owner?.email ?? []);
+  if (emails.length === 0) return [];
+  const states = await readDigestStates(deps, endpoint, [...new Set(emails)]);
+  const messages: WebhookMessage[] = [];
+  for (const input of inputs) {
+    const email = input.connection?.owner?.email;
+    if (email) messages.push(await buildMessage(deps, { ...endpoint, ...states.get(email) }, input, email));
   }
   return messages;
 }

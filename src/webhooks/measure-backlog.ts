@@ -3,7 +3,7 @@ import type { Database } from '../database/database.ts';
 
 /**
  * The states of endpoints. `failing`: every attempt has failed since one did. `disabled`: by a caller, or by the server because it
- * did nothing but fail.
+ * did nothing but fail. That for owners of connections is failing while an e-mail to one of them does.
  */
 export const endpointStates = ['working', 'failing', 'disabled'] as const;
 
@@ -20,12 +20,13 @@ export interface WebhookBacklog {
 /** Measures what waits for the webhook endpoints of all organisations, by state. Indexes lead from each to what waits for it. */
 export async function measureWebhookBacklog(database: Pick<Database, 'asSystem'>): Promise<WebhookBacklog[]> {
   const rows = await database.asSystem().execute<WebhookBacklog[]>(
-    `select case when disabled_at is not null then 'disabled' when failing_since is not null then 'failing'
+    `select case when disabled_at is not null then 'disabled' when failing_since is not null or pending."hasFailed" then 'failing'
           else 'working' end as state,
         count(*)::int as endpoints, sum(pending.count)::int as messages,
         coalesce(greatest(extract(epoch from ?::timestamptz - min(least(pending.oldest, unread.at))), 0), 0)::float8 as "oldestSeconds"
       from webhook_endpoint as endpoint
-        cross join lateral (select count(*) as count, min(occurred_at) as oldest from webhook_message
+        cross join lateral (select count(*) as count, min(occurred_at) as oldest,
+            bool_or(failed_since is not null and recipient is not null) as "hasFailed" from webhook_message
           where endpoint_id = endpoint.id and status = 'PENDING' and endpoint.disabled_at is null) as pending
         left join lateral (select at from audit_event
           where org_id = endpoint.org_id and seq > endpoint.position and endpoint.disabled_at is null

@@ -6,6 +6,7 @@ import { OutboundError } from '../outbound/outbound-error.ts';
 import { mediaTypes } from './body.ts';
 import { buildSlackBody, combineLines } from './digest.ts';
 import { toWebhookId } from './enqueue.ts';
+import { addressToOwner } from './owners.ts';
 import { signMessage } from './secrets.ts';
 import type { WebhookEndpoint } from './webhook-endpoint.entity.ts';
 import type { WebhookAttempt, WebhookMessage } from './webhook-message.entity.ts';
@@ -62,14 +63,16 @@ export async function sendDigest(
   messages: readonly WebhookMessage[],
   { url, signal }: { url: string; signal: AbortSignal },
 ): Promise<SendResult | undefined> {
-  const digest = combineLines(messages.map(({ body }) => body));
+  const events = combineLines(messages.map(({ body }) => body));
+  const recipient = messages[0]?.recipient;
+  const digest = recipient ? addressToOwner(events) : events;
   if (endpoint.format === 'SLACK') {
     const headers = { 'content-type': 'application/json' };
     return post(outbound, endpoint, { url, headers, body: buildSlackBody(digest) }, signal);
   }
   return attempt(async () => {
     if (!mail) return { status: null, error: 'this server has no SMTP_URL', headers: {} };
-    return { ...(await mail.send({ to: new URL(url).pathname, ...digest })), headers: {} };
+    return { ...(await mail.send({ to: recipient ?? new URL(url).pathname, ...digest })), headers: {} };
   });
 }
 

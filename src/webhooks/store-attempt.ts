@@ -6,7 +6,7 @@ import { findEndpointToChange } from './endpoints.ts';
 import type { QueueDeps } from './enqueue.ts';
 import { maxFailingMs, nextAttempt } from './retry.ts';
 import type { SendResult } from './send.ts';
-import { WebhookEndpoint } from './webhook-endpoint.entity.ts';
+import { isForOwners, WebhookEndpoint } from './webhook-endpoint.entity.ts';
 import type { WebhookMessage } from './webhook-message.entity.ts';
 
 /** The entries of a log. A message has eleven attempts, and as many again if it is sent again. */
@@ -75,7 +75,8 @@ export async function storeFailure(
   const isCurrent = await update(deps, endpoint, rows);
   const isGone = failed.some(({ result }) => result.status === gone);
   // An endpoint that was changed meanwhile has perhaps another address, or none any more.
-  if (isCurrent) await recordFailure(deps, endpoint, now, isGone);
+  // Of owners, another one has perhaps an address that works.
+  if (isCurrent && !isForOwners(endpoint)) await recordFailure(deps, endpoint, now, isGone);
   return isCurrent;
 }
 

@@ -22,6 +22,17 @@ export function isDigest(format: WebhookFormat): format is DigestFormat {
   return format === 'SLACK' || format === 'EMAIL';
 }
 
+/**
+ * The URL of the endpoint that sends to the owners of connections, to each about its own. An organisation has it from the first owner
+ * on. It is not among the endpoints that callers see.
+ */
+export const ownersUrl = 'owners:';
+
+/** Whether an endpoint sends to the owners of connections. */
+export function isForOwners({ url }: Pick<WebhookEndpoint, 'url'>): boolean {
+  return url === ownersUrl;
+}
+
 const WebhookEndpointSchema = defineEntity({
   name: 'WebhookEndpoint',
   tableName: 'webhook_endpoint',
@@ -61,6 +72,7 @@ const WebhookEndpointSchema = defineEntity({
       .hidden()
       .onCreate(() => ''),
   },
+  uniques: [{ name: 'webhook_endpoint_owners', properties: ['orgId'], where: `"url" = '${ownersUrl}'` }],
 });
 
 /** An address of an organisation to which events are sent. */

@@ -39,6 +39,8 @@ const WebhookMessageSchema = defineEntity({
     /** The connection, within which messages are delivered in order; null if the event is not about one. */
     connectionId: p.uuid().nullable(),
     type: p.text().$type<WebhookEventType>(),
+    /** The e-mail address of the owner of the connection; null if the address of the endpoint says where to. */
+    recipient: p.text().nullable(),
     /** The time of the event. */
     occurredAt: p.datetime(3),
     body: p.text().lazy(),
@@ -60,6 +62,11 @@ const WebhookMessageSchema = defineEntity({
   indexes: [
     { name: 'webhook_message_pending', properties: ['endpointId', 'seq'], where: `"status" = 'PENDING'` },
     { name: 'webhook_message_list', properties: ['endpointId', 'seq', 'id'] },
+    {
+      name: 'webhook_message_recipient',
+      properties: ['endpointId', 'recipient'],
+      where: '"recipient" is not null',
+    },
   ],
 });
 

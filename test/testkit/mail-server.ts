@@ -20,6 +20,8 @@ export interface MailServer extends AsyncDisposable {
   received: ReceivedMail[];
   /** Replies with this code to every e-mail; undefined accepts them. */
   refuseWith(code: number | undefined): void;
+  /** Replies nothing to e-mails to somebody, until the returned function is called; then it refuses them. */
+  hold(address: string): () => void;
   /** Waits for a number of e-mails. */
   waitFor(count: number): Promise<ReceivedMail[]>;
 }
@@ -30,6 +32,7 @@ export const mailPassword = 'a-planted-mail-password';
 export async function startMailServer(): Promise<MailServer> {
   const received: ReceivedMail[] = [];
   let refusal: number | undefined;
+  const held = new Map<string, (() => void)[]>();
   const server = new SMTPServer({
     authMethods: ['PLAIN'],
     hideSTARTTLS: true,
@@ -38,7 +41,10 @@ export async function startMailServer(): Promise<MailServer> {
       password === mailPassword ? done(null, { user: username }) : done(new Error('wrong password')),
     onData: async (stream, { envelope, user }, done) => {
       const mail = await text(stream);
-      if (refusal) return done(Object.assign(new Error('refused'), { responseCode: refusal }));
+      const refuse = () => done(Object.assign(new Error('refused'), { responseCode: refusal ?? 451 }));
+      const waiting = envelope.rcptTo.map(({ address }) => held.get(address)).find((each) => each);
+      if (waiting) return void waiting.push(refuse);
+      if (refusal) return refuse();
       const [head = '', ...body] = mail.split('\r\n\r\n');
       received.push({
         to: envelope.rcptTo.map(({ address }) => address),
@@ -57,6 +63,14 @@ export async function startMailServer(): Promise<MailServer> {
     received,
     refuseWith: (code) => {
       refusal = code;
+    },
+    hold: (address) => {
+      const waiting: (() => void)[] = [];
+      held.set(address, waiting);
+      return () => {
+        held.delete(address);
+        for (const refuse of waiting) refuse();
+      };
     },
     waitFor: (count) =>
       until(`the mail server has ${count} e-mails`, () => (received.length >= count ? received : undefined)),

@@ -70,7 +70,7 @@ export async function changeConnection(
   const attempt = withRequestContext({ ...caller.actor, action, connectionId: id, outcome: 'OK' });
   return storeWithEvents(deps, caller.orgId, {
     row: { entity: AppConnection, id },
-    prepare: async (em, { sealKeyId }) => {
+    prepare: async (em, trail) => {
       const where = { id, ...(app && { app }) };
       const connection = await findConnection(em, caller, where, { ...find, withSecrets: true });
       const macs = await deps.vault.rowMacs(em);
@@ -85,13 +85,18 @@ export async function changeConnection(
       connection.version += 1;
       connection.updatedAt = currentTime();
       const replacement = { before, after: connection, credentials };
-      const { update, readMac } = await signedUpdate(deps, em, sealKeyId, replacement);
+      const { update, readMac } = await signedUpdate(deps, em, trail.sealKeyId, replacement);
       const { name: connectionName, projectId } = connection;
       const { events: further = [], updates = [] } = (await alongside?.(em, connection)) ?? {};
+      const isRemovedNow = isRemoved === true && !before.deletedAt;
+      const forOwner =
+        isRemovedNow || fields.includes('owner')
+          ? await deps.prepareOwnerNotice(em, connection, isRemovedNow, trail)
+          : [];
       return {
         events: [{ ...attempt, connectionName, projectId, fields: changedFields }, ...further],
         updates: [isRemoved ? deleteRow(em, AppConnection, connection) : update, ...updates],
-        inserts: buildOutcome?.(connection) ?? [],
+        inserts: [...(buildOutcome?.(connection) ?? []), ...forOwner],
         readMac,
         result: connection,
       };

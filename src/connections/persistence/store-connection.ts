@@ -27,12 +27,17 @@ export function storeConnection(
 ): Promise<AppConnection> {
   return mapNameConflict(connection, () =>
     storeWithEvents(deps, connection.orgId, {
-      prepare: async (em, { sealKeyId }) => {
-        const sealed = await sealUnderKey(deps, em, sealKeyId, connection, credentials);
+      prepare: async (em, trail) => {
+        const sealed = await sealUnderKey(deps, em, trail.sealKeyId, connection, credentials);
         const macs = await deps.vault.rowMacs(em);
         const stored = macs.signed(em, AppConnection, { ...connection, ...sealed });
         const outcome = buildOutcome(() => toSnapshot(Object.assign(new AppConnection(), stored)));
-        return { events: [event], inserts: [[AppConnection, stored], ...outcome], result: stored };
+        const forOwner = await deps.prepareOwnerNotice(em, stored, false, trail);
+        return {
+          events: [event],
+          inserts: [[AppConnection, stored], ...outcome, ...forOwner],
+          result: stored,
+        };
       },
     }),
   );

@@ -31,6 +31,7 @@ import { KeyRegistrationFailures } from './0043-key-registration-failures.ts';
 import { ExpiryForecasts } from './0045-expiry-forecasts.ts';
 import { UsageLabels } from './0047-usage-labels.ts';
 import { ConnectionAnnotations } from './0048-annotations.ts';
+import { OwnerNotifications } from './0052-owner-notifications.ts';
 
 /** Every migration, in the order in which they run. A migration that has been released is never edited. */
 export const migrations = [
@@ -67,4 +68,5 @@ export const migrations = [
   { name: '0045-expiry-forecasts', class: ExpiryForecasts },
   { name: '0047-usage-labels', class: UsageLabels },
   { name: '0048-annotations', class: ConnectionAnnotations },
+  { name: '0052-owner-notifications', class: OwnerNotifications },
 ];

@@ -1,0 +1,52 @@
+import { currentTime, currentTimeMs } from '../common/clock.ts';
+import { readRetryAfter } from '../outbound/response-times.ts';
+import { maxPending, type QueueDeps } from './enqueue.ts';
+import { dropAcceptedKeys, postponeRest } from './owners.ts';
+import { maxRetries } from './retry.ts';
+import { openWebhookSecrets } from './secrets.ts';
+import { type Senders, sendDigest } from './send.ts';
+import { isDelivered, storeDelivered, storeFailure } from './store-attempt.ts';
+import { isForOwners, type WebhookEndpoint } from './webhook-endpoint.entity.ts';
+import type { WebhookMessage } from './webhook-message.entity.ts';
+
+/** The dependencies of delivery. */
+export type DeliveryDeps = QueueDeps & Senders;
+
+/** How long an endpoint waits if too many other requests are under way, in milliseconds. */
+export const busyMs = 1_000;
+/** How long the owners of an organisation wait if the mail server does not answer, in milliseconds: it is the same for all. */
+const unreachableMs = 60_000;
+
+/** The result of sending messages. */
+export interface BatchResult {
+  hasFailed: boolean;
+  /** The receiver accepts nothing before. */
+  pausedUntil: Date | undefined;
+}
+
+/** Sends messages to people, all together. Those to owners are to one of them. */
+export async function deliverDigest(
+  deps: DeliveryDeps,
+  endpoint: WebhookEndpoint,
+  due: readonly WebhookMessage[],
+  signal: AbortSignal,
+): Promise<BatchResult> {
+  const { orgId } = endpoint;
+  const { url } = await openWebhookSecrets(deps.vault, deps.database.forOrganisation(orgId), endpoint);
+  const messages = isForOwners(endpoint) ? await dropAcceptedKeys(deps, orgId, due) : due;
+  if (messages.length === 0) return { hasFailed: false, pausedUntil: undefined };
+  const result = await sendDigest(deps, endpoint, messages, { url: url?.reveal() ?? endpoint.url, signal });
+  if (!result) return { hasFailed: true, pausedUntil: new Date(currentTimeMs() + busyMs) };
+  // One delay for all of them: later events must not use up the attempts of earlier ones, nor earlier ones those of later events.
+  const attempts = Math.min(Math.max(...messages.map((message) => message.attempts)), maxRetries - 1);
+  const attempted = messages.map((message) => ({ message: { ...message, attempts }, result }));
+  const hasFailed = !isDelivered(result);
+  await (hasFailed ? storeFailure : storeDelivered)(deps, endpoint, attempted);
+  const recipient = messages[0]?.recipient;
+  if (recipient && due.length >= maxPending) await postponeRest(deps, endpoint, recipient);
+  const isUnreachable = isForOwners(endpoint) && result.status === null;
+  const pauseEnd = isUnreachable
+    ? new Date(currentTimeMs() + unreachableMs)
+    : readRetryAfter(result.headers, currentTime());
+  return { hasFailed, pausedUntil: hasFailed ? pauseEnd : undefined };
+}

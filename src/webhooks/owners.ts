@@ -1,0 +1,99 @@
+import { currentTimeMs } from '../common/clock.ts';
+import { AppConnection } from '../connections/app-connection.entity.ts';
+import { findPendingKey } from '../connections/credentials/key-states.ts';
+import type { Database } from '../database/database.ts';
+import { type Digest, type DigestState, intervalMs } from './digest.ts';
+import type { WebhookEventType } from './event-types.ts';
+import type { WebhookEndpoint } from './webhook-endpoint.entity.ts';
+import type { WebhookMessage } from './webhook-message.entity.ts';
+
+/** What owners are told of their connections: what they may have to act on, and that it is over. */
+const ownerEvents: ReadonlySet<WebhookEventType> = new Set<WebhookEventType>([
+  ...(['connection.failing', 'connection.recovered'] as const),
+  ...(['connection.expiring', 'connection.expired'] as const),
+  ...(['connection.token_revoked', 'connection.token_not_revoked'] as const),
+  ...(['connection.key_rotation_started', 'connection.deleted'] as const),
+]);
+
+/** Whether the owner of a connection is told of an event. */
+export function concernsOwner(type: WebhookEventType): boolean {
+  return ownerEvents.has(type);
+}
+
+/** Reads when each owner has got the last digest, and when one that failed is sent again. */
+export async function readDigestStates(
+  { database }: { database: Database },
+  { id, orgId }: Pick<WebhookEndpoint, 'id' | 'orgId'>,
+  recipients: readonly string[],
+): Promise<Map<string, DigestState>> {
+  const rows = await database
+    .forOrganisation(orgId)
+    .execute<Record<'recipient' | 'deliveredAt' | 'failingSince' | 'retryAt', string>[]>(
+      `select recipient, max(log->-1->>'at') filter (where status = 'DELIVERED') as "deliveredAt",
+        min(failed_since) filter (where status = 'PENDING') as "failingSince",
+        max(next_attempt_at) filter (where status = 'PENDING' and failed_since is not null) as "retryAt"
+      from webhook_message where endpoint_id = ? and recipient in (select json_array_elements_text(?))
+      group by recipient`,
+      [id, JSON.stringify(recipients)],
+    );
+  const toDate = (time: string | null) => (time === null ? null : new Date(time));
+  return new Map(
+    rows.map(({ recipient, deliveredAt, failingSince, retryAt }) => [
+      recipient,
+      {
+        lastSuccessAt: toDate(deliveredAt),
+        failingSince: toDate(failingSince),
+        nextAttemptAt: toDate(retryAt),
+      },
+    ]),
+  );
+}
+
+/** Says why the recipient gets a digest, and how to get no more. */
+export function addressToOwner({ subject, text }: Digest): Digest {
+  return {
+    subject: `${subject} of your connections`,
+    text: [
+      'You get this e-mail because you are the owner of these connections:',
+      text,
+      'To get no more of them, ask somebody who may change the connections (the scope connections:write) to name another owner, or none.',
+    ].join('\n\n'),
+  };
+}
+
+/**
+ * Deletes messages that say that an app has not accepted a new key, if it has by now: most do within seconds, without any work of
+ * the owner.
+ *
+ * @returns the other messages
+ */
+export async function dropAcceptedKeys(
+  { database }: { database: Database },
+  orgId: string,
+  messages: readonly WebhookMessage[],
+): Promise<WebhookMessage[]> {
+  const rotations = messages.filter(({ type }) => type === 'connection.key_rotation_started');
+  const ids = rotations.flatMap(({ connectionId }) => connectionId ?? []);
+  if (ids.length === 0) return [...messages];
+  const em = database.forOrganisation(orgId);
+  const found = await em.find(AppConnection, { orgId, id: { $in: ids }, deletedAt: null });
+  const waiting = new Set(found.filter(findPendingKey).map(({ id }) => id));
+  const accepted = rotations
+    .filter(({ connectionId }) => !waiting.has(connectionId ?? ''))
+    .map(({ id }) => id);
+  await em.execute(`delete from webhook_message where id = any(?::uuid[])`, [`{${accepted.join(',')}}`]);
+  return messages.filter(({ id }) => !accepted.includes(id));
+}
+
+/** Has what still waits for an owner, because a digest is full, wait for the time of the next one. */
+export async function postponeRest(
+  { database }: { database: Database },
+  { id, orgId }: WebhookEndpoint,
+  recipient: string,
+): Promise<void> {
+  await database.forOrganisation(orgId).execute(
+    `update webhook_message set next_attempt_at = greatest(next_attempt_at, ?)
+      where endpoint_id = ? and recipient = ? and status = 'PENDING' and failed_since is null`,
+    [new Date(currentTimeMs() + intervalMs), id, recipient],
+  );
+}

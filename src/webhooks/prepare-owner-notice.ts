@@ -1,0 +1,50 @@
+import { randomUUID } from 'node:crypto';
+import type { EntityManager } from '@mikro-orm/postgresql';
+import type { InsertedRow, TrailState } from '../audit/audited-change.ts';
+import { currentTime } from '../common/clock.ts';
+import type { AppConnection } from '../connections/app-connection.entity.ts';
+import { buildEndpoint } from './build-endpoint.ts';
+import { buildMessage, type QueueDeps } from './enqueue.ts';
+import { readDigestStates } from './owners.ts';
+import { generateWebhookSecret } from './secrets.ts';
+import { ownersUrl, WebhookEndpoint } from './webhook-endpoint.entity.ts';
+import { WebhookMessage } from './webhook-message.entity.ts';
+
+/**
+ * Prepares what is stored with a connection that has an owner: what sends to owners, unless the organisation has it, and the message
+ * that the connection was removed for good, because nothing will know its owner afterwards.
+ *
+ * @param isRemoved whether the change removes the connection, which was not deleted before
+ */
+export async function prepareOwnerNotice(
+  deps: QueueDeps,
+  em: EntityManager,
+  connection: AppConnection,
+  isRemoved: boolean,
+  trail: TrailState,
+): Promise<InsertedRow[]> {
+  const { orgId, owner } = connection;
+  if (!owner) return [];
+  const found = await em.findOne(WebhookEndpoint, { orgId, url: ownersUrl });
+  const endpoint = found ?? (await buildOwnersEndpoint(deps, em, orgId, trail));
+  const added: InsertedRow[] = found ? [] : [[WebhookEndpoint, endpoint]];
+  if (!isRemoved || !deps.sendsMail) return added;
+  const states = await readDigestStates(deps, endpoint, [owner.email]);
+  const input = {
+    type: 'connection.purged' as const,
+    event: {
+      ...{ orgId, seq: trail.seq + 1, at: currentTime(), action: 'PURGE_CONNECTION' as const },
+      ...{ outcome: 'OK' as const, fields: ['deletedAt'], targetName: null },
+      ...{ connectionId: connection.id, connectionName: connection.name, projectId: connection.projectId },
+    },
+  };
+  const message = await buildMessage(deps, { ...endpoint, ...states.get(owner.email) }, input, owner.email);
+  return [...added, [WebhookMessage, message]];
+}
+
+function buildOwnersEndpoint(deps: QueueDeps, em: EntityManager, orgId: string, trail: TrailState) {
+  // Nothing is signed with the secret; a row without one would be an exception everywhere.
+  const secrets = { current: generateWebhookSecret(), previous: [] };
+  const values = { id: randomUUID(), orgId, url: ownersUrl, format: 'EMAIL' as const };
+  return buildEndpoint(deps, em, trail, values, secrets);
+}

@@ -1,0 +1,347 @@
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gql } from 'graphql-request';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
+import { generateApiKey } from '../src/auth/api-keys.ts';
+import { Secret } from '../src/common/secret.ts';
+import { lastingData } from './testkit/database.ts';
+import { type MailServer, startMailServer } from './testkit/mail-server.ts';
+import { startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
+import { type OktaStandIn, startOktaStandIn } from './testkit/okta-standin.ts';
+import { createConnection, deleteMutation, updateMutation, verifyMutation } from './testkit/operations.ts';
+import { spawnServer, until } from './testkit/process.ts';
+import { createConnectionOverRest, restClient } from './testkit/rest.ts';
+import { keyStates, RotatingApp, registeringScopes } from './testkit/rotating-connection.ts';
+import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { createEndpoint } from './testkit/webhook-receiver.ts';
+
+vi.setConfig({ testTimeout: 60_000 });
+
+const stack = new AsyncDisposableStack();
+let server: TestServer;
+let okta: TestOkta;
+let standIn: OktaStandIn;
+let mail: MailServer;
+beforeAll(async () => {
+  okta = stack.use(await startOkta());
+  standIn = stack.use(await startOktaStandIn());
+  mail = stack.use(await startMailServer());
+  server = await startTestServer({ webhookIntervalMs: 50, config: settings() });
+  stack.defer(() => server.close());
+});
+afterAll(() => stack.disposeAsync());
+afterEach(() => {
+  okta.behave(handleFakeOkta);
+  mail.refuseWith(undefined);
+});
+
+const settings = () => ({
+  publicUrl: 'https://connections.example',
+  trustedInstanceHosts: new Set([okta.hostPort, standIn.hostPort]),
+  mail: { url: new Secret(mail.url), from: 'app-connections@example.com' },
+});
+
+const ada = { name: 'Ada', email: 'ada@example.com' };
+const bob = { name: 'Bob', email: 'bob@example.com' };
+const newOwner = () => ({ name: 'Somebody', email: `${randomUUID()}@example.com` });
+const apiToken = 'a-planted-okta-token';
+
+const connect = (organisation: TestOrganisation, name: string, owner: object | undefined) =>
+  createConnection(organisation, { name, owner }, { instanceUrl: okta.origin, apiToken });
+
+async function verify({ client }: TestOrganisation, id: string, behaviour = handleFakeOkta) {
+  okta.behave(behaviour);
+  await client.request(verifyMutation, { id });
+}
+
+/** The messages to owners, oldest first, as the database has them. */
+const messagesOf = ({ orgId }: Pick<TestOrganisation, 'orgId'>, of = server) =>
+  of.asOwner().execute<{ recipient: string; type: string; status: string; waitMs: number }[]>(
+    `select recipient, type, status, extract(epoch from next_attempt_at - occurred_at)::float * 1000 as "waitMs"
+      from webhook_message where org_id = ? and recipient is not null order by seq, type`,
+    [orgId],
+  );
+
+/** Waits until messages wait for owners, and lets their time pass. */
+async function pass(
+  organisation: Pick<TestOrganisation, 'orgId'>,
+  count: number,
+  of = server,
+): Promise<void> {
+  await until(`${count} messages wait`, async () => {
+    const messages = await messagesOf(organisation, of);
+    return messages.filter(({ status }) => status === 'PENDING').length === count || undefined;
+  });
+  const run = (sql: string) => of.asOwner().execute(sql, [organisation.orgId]);
+  await run(`update webhook_message set next_attempt_at = now() where org_id = ? and status = 'PENDING'`);
+  await run('update webhook_endpoint set next_attempt_at = now() where org_id = ?');
+}
+
+/** Waits until the server has looked at every event of an organisation. */
+const noted = (of: TestServer, orgId: string) =>
+  until('every event is noted', async () => {
+    const [row] = await of
+      .asOwner()
+      .execute<{ isNoted: boolean }[]>(
+        'select position = seq as "isNoted" from webhook_endpoint join audit_head using (org_id) where org_id = ?',
+        [orgId],
+      );
+    return row?.isNoted || undefined;
+  });
+
+/** Waits for the e-mails to somebody. */
+const mailsTo = (email: string, count: number) =>
+  until(`${email} has ${count} e-mails`, () => {
+    const found = mail.received.filter(({ to }) => to.includes(email));
+    return found.length >= count ? found : undefined;
+  });
+
+describe('the owner of a connection', () => {
+  it('gets one digest of what concerns it, with the reason, links, and how to get no more', async () => {
+    const organisation = await server.newOrganisation();
+    const owner = newOwner();
+    const { id } = await connect(organisation, 'payroll', owner);
+    const other = await connect(organisation, 'directory', owner);
+    // Neither these nor the creation concern the owner.
+    await organisation.client.request(updateMutation, { id, input: { description: 'New' } });
+    await verify(organisation, id);
+    await verify(organisation, id, tokenRejected);
+    await noted(server, organisation.orgId);
+    await verify(organisation, id);
+    await organisation.client.request(deleteMutation, { id: other.id });
+    await pass(organisation, 3);
+    const [received] = await mailsTo(owner.email, 1);
+    expect(received?.subject).toBe('App Connections: 3 events of your connections');
+    const [reason, lines, end] = received?.text.split('\n\n') ?? [];
+    expect(reason).toContain('because you are the owner of');
+    expect(lines?.split('\n')).toEqual([
+      expect.stringMatching(/payroll does not work\. .*token/),
+      expect.stringContaining('payroll works again. https://connections.example/#/organisation/'),
+      expect.stringMatching(/directory was deleted\.$/),
+    ]);
+    expect(lines).toContain(`/integrations/app-connections/${id}`);
+    expect(end).toContain('connections:write');
+    expect(received?.text).not.toContain(apiToken);
+    expect(mail.received.filter(({ to }) => to.includes(owner.email))).toHaveLength(1);
+  });
+
+  it('gets the digests of its own connections only, and the next one ten minutes later', async () => {
+    const organisation = await server.newOrganisation();
+    const [one, another] = [newOwner(), newOwner()];
+    const first = await connect(organisation, 'first', one);
+    const second = await connect(organisation, 'second', another);
+    await connect(organisation, 'third', undefined);
+    await verify(organisation, first.id, tokenRejected);
+    await verify(organisation, second.id, tokenRejected);
+    await pass(organisation, 2);
+    const [toOne] = await mailsTo(one.email, 1);
+    const [toAnother] = await mailsTo(another.email, 1);
+    expect([toOne?.to, toAnother?.to]).toEqual([[one.email], [another.email]]);
+    expect([toOne?.text, toAnother?.text]).toEqual([
+      expect.not.stringContaining('second'),
+      expect.not.stringContaining('first'),
+    ]);
+    const [before] = await messagesOf(organisation);
+    expect(before?.waitMs).toBeLessThan(120_000);
+    await verify(organisation, first.id);
+    const next = await until('the next message waits', async () =>
+      (await messagesOf(organisation)).find(({ status }) => status === 'PENDING'),
+    );
+    expect(next).toMatchObject({ recipient: one.email, type: 'connection.recovered' });
+    expect(next.waitMs).toBeGreaterThan(300_000);
+  });
+
+  it('is told when it was named later, and not when it was removed before the event', async () => {
+    const organisation = await server.newOrganisation();
+    const [former, present] = [newOwner(), newOwner()];
+    const { id } = await connect(organisation, 'payroll', former);
+    await organisation.client.request(updateMutation, { id, input: { owner: null } });
+    await verify(organisation, id, tokenRejected);
+    await noted(server, organisation.orgId);
+    await organisation.client.request(updateMutation, { id, input: { owner: present } });
+    await verify(organisation, id);
+    await pass(organisation, 1);
+    const [received] = await mailsTo(present.email, 1);
+    expect(received?.text).toContain('payroll works again.');
+    expect((await messagesOf(organisation)).map(({ recipient }) => recipient)).toEqual([present.email]);
+  });
+
+  it('is told of a connection that is removed for good, once', async () => {
+    const organisation = await server.newOrganisation();
+    const owner = newOwner();
+    const [gone, deleted] = [
+      await connect(organisation, 'gone', owner),
+      await connect(organisation, 'deleted', owner),
+    ];
+    await organisation.client.request(deleteMutation, { id: gone.id, purge: true });
+    await organisation.client.request(deleteMutation, { id: deleted.id });
+    await pass(organisation, 2);
+    const [received] = await mailsTo(owner.email, 1);
+    expect(received?.text).toMatch(/gone was removed for good\.\n.*deleted was deleted\.\n/);
+    await organisation.client.request(deleteMutation, { id: deleted.id, purge: true });
+    // The event after it is there, so this one has made no message.
+    const last = await connect(organisation, 'last', owner);
+    await organisation.client.request(deleteMutation, { id: last.id });
+    await pass(organisation, 1);
+    const [, next] = await mailsTo(owner.email, 2);
+    expect(next?.subject).toBe('App Connections: 1 event of your connections');
+  });
+
+  it('gets what the mail server has refused together with what happened since, and holds up no other owner', async () => {
+    const organisation = await server.newOrganisation();
+    const [one, another] = [newOwner(), newOwner()];
+    const first = await connect(organisation, 'first', one);
+    const second = await connect(organisation, 'second', another);
+    mail.refuseWith(451);
+    await verify(organisation, first.id, tokenRejected);
+    await pass(organisation, 1);
+    await until('the mail server has refused', async () => {
+      const [row] = await server
+        .asOwner()
+        .execute('select log from webhook_message where org_id = ? and attempts > 0', [organisation.orgId]);
+      return row;
+    });
+    mail.refuseWith(undefined);
+    await verify(organisation, first.id);
+    await verify(organisation, second.id, tokenRejected);
+    await pass(organisation, 3);
+    const [received] = await mailsTo(one.email, 1);
+    expect(received?.subject).toContain('2 events');
+    await mailsTo(another.email, 1);
+    expect(server.logs()).not.toContain(one.email);
+  });
+
+  it('is told what was committed before SIGKILL, by the next server, also without a webhook endpoint', async () => {
+    await using own = new AsyncDisposableStack();
+    const { path, location, environment } = await lastingData(own);
+    const apiKey = generateApiKey().reveal();
+    const killed = own.use(
+      spawnServer({
+        ...environment,
+        ...{ OKTA_STAND_IN: 'on', BOOTSTRAP_API_KEY: apiKey },
+        ...{ SMTP_URL: mail.url, SMTP_FROM: 'app-connections@example.com' },
+      }),
+    );
+    const rest = restClient(await killed.ready(), apiKey);
+    const owner = newOwner();
+    const { id, orgId } = await createConnectionOverRest(rest, { name: 'payroll', owner });
+    expect((await rest('DELETE', `/api/v1/app-connections/okta/${id}`)).status).toBe(200);
+    killed.kill('SIGKILL');
+    await killed.ended();
+
+    const rootKeys = readFileSync(join(path, 'encryption-keys'), 'utf8').trim();
+    const next = await startTestServer({ location, rootKeys, webhookIntervalMs: 50, config: settings() });
+    own.defer(() => next.close());
+    await pass({ orgId }, 1, next);
+    expect((await mailsTo(owner.email, 1))[0]?.text).toContain('payroll was deleted.');
+  });
+
+  it('gets nothing without a mail server, now or later', async () => {
+    await using own = new AsyncDisposableStack();
+    const { mail: _, ...config } = settings();
+    const without = await startTestServer({ webhookIntervalMs: 50, config });
+    own.defer(() => without.close());
+    const organisation = await without.newOrganisation();
+    const { id } = await connect(organisation, 'payroll', newOwner());
+    const gone = await connect(organisation, 'gone', newOwner());
+    await organisation.client.request(deleteMutation, { id });
+    await organisation.client.request(deleteMutation, { id: gone.id, purge: true });
+    await noted(without, organisation.orgId);
+    const messages = await without.asOwner().execute('select id from webhook_message');
+    expect(messages).toEqual([]);
+  });
+
+  it('does not wait for the owners of another organisation that has a flood of events', async () => {
+    const [flooding, other] = [await server.newOrganisation(), await server.newOrganisation()];
+    const owner = newOwner();
+    const { id } = await connect(flooding, 'flooding', ada);
+    await server.asOwner().execute(
+      `insert into audit_event (org_id, seq, at, action, connection_id, connection_name, outcome, fields, previous_hash, hash)
+        select ?, -number, now(), 'DELETE_CONNECTION', ?, 'flooding', 'OK', '{deletedAt}', '', ''
+        from generate_series(1, 2000) as number`,
+      [flooding.orgId, id],
+    );
+    await server
+      .asOwner()
+      .execute('update webhook_endpoint set position = -2001 where org_id = ?', [flooding.orgId]);
+    const release = mail.hold(ada.email);
+    await pass(flooding, 2000);
+    const { id: otherId } = await connect(other, 'other', owner);
+    await other.client.request(deleteMutation, { id: otherId });
+    await pass(other, 1);
+    await mailsTo(owner.email, 1);
+    const delivered = (await messagesOf(flooding)).filter(({ status }) => status === 'DELIVERED');
+    expect(delivered).toEqual([]);
+    release();
+  });
+
+  it('gets 500 events at most in a digest, and the others with the next one', async () => {
+    const organisation = await server.newOrganisation();
+    const owner = newOwner();
+    const { id } = await connect(organisation, 'payroll', owner);
+    await noted(server, organisation.orgId);
+    await server.asOwner().execute(
+      `insert into audit_event (org_id, seq, at, action, connection_id, connection_name, outcome, fields, previous_hash, hash)
+        select ?, -number, now(), 'DELETE_CONNECTION', ?, 'payroll', 'OK', '{deletedAt}', '', ''
+        from generate_series(1, 600) as number`,
+      [organisation.orgId, id],
+    );
+    await server
+      .asOwner()
+      .execute('update webhook_endpoint set position = -601 where org_id = ?', [organisation.orgId]);
+    await pass(organisation, 600);
+    const [first] = await mailsTo(owner.email, 1);
+    expect(first?.subject).toContain('500 events');
+    expect(first?.text).toContain('and 450 more');
+    await until('500 are delivered', async () => {
+      const messages = await messagesOf(organisation);
+      return messages.filter(({ status }) => status === 'DELIVERED').length === 500 || undefined;
+    });
+    await pass(organisation, 100);
+    const [, second] = await mailsTo(owner.email, 2);
+    expect(second?.subject).toContain('100 events');
+  });
+
+  it('is told of a new key that waits for Okta, and not of one that Okta has accepted', async () => {
+    const organisation = await server.newOrganisation();
+    const owner = newOwner();
+    const waiting = await RotatingApp.create(standIn, organisation);
+    const accepted = await RotatingApp.create(standIn, organisation, { scopes: registeringScopes });
+    for (const { id } of [waiting, accepted])
+      await organisation.client.request(updateMutation, { id, input: { owner } });
+    await waiting.rotate();
+    expect(keyStates(await accepted.rotate())).not.toContain('PENDING');
+    await pass(organisation, 2);
+    const [received] = await mailsTo(owner.email, 1);
+    expect(received?.subject).toBe('App Connections: 1 event of your connections');
+    expect(received?.text).toMatch(/has a new key, which the app has not accepted yet\. https:\S+/);
+    expect(received?.text).toContain(waiting.id);
+  });
+
+  it('is reached by an endpoint that no caller sees, changes or counts', async () => {
+    const organisation = await server.newOrganisation();
+    await connect(organisation, 'payroll', bob);
+    const [{ id }] = await server
+      .asOwner()
+      .execute<[{ id: string }]>('select id from webhook_endpoint where org_id = ?', [organisation.orgId]);
+    const list = gql`{ webhookEndpoints { id } }`;
+    expect(await organisation.client.request(list)).toEqual({ webhookEndpoints: [] });
+    const rest = restClient(server.url, organisation.apiKey);
+    const path = `/api/v1/webhook-endpoints/${id}`;
+    for (const [method, route, body] of [
+      ['GET', path],
+      ['PATCH', path, { enabled: false }],
+      ['DELETE', path],
+      ['POST', `${path}/rotate-secret`],
+      ['POST', `${path}/test`],
+      ['POST', `${path}/redeliver`, { from: '2026-01-01T00:00:00Z' }],
+      ['GET', `${path}/messages`],
+    ] as const) {
+      expect([method, route, (await rest(method, route, body)).status]).toEqual([method, route, 404]);
+    }
+    const [error] = await errorsOf(createEndpoint(organisation.client, { url: 'owners:', format: 'EMAIL' }));
+    expect(error?.extensions.code).toBe('BAD_USER_INPUT');
+  });
+});
