@@ -1,5 +1,7 @@
+import type { EntityManager } from '@mikro-orm/postgresql';
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { jobSchema } from '../src/database/job-schema.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { type Created, createMutation, listQuery, okta } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';
@@ -24,6 +26,24 @@ const repeat = <T>(count: number, make: (index: number) => Promise<T>) =>
 /** Builds a request with the maximum number of aliases of a field. */
 const aliases = (field: string) =>
   `query { ${Array.from({ length: 15 }, (_, index) => `a${index}: ${field}`).join(' ')} }`;
+
+/** Counts the statements that wait for a lock. */
+async function countWaiting(em: EntityManager): Promise<number> {
+  await em.execute('select pg_stat_clear_snapshot()');
+  const [row] = await em.execute<{ count: number }[]>(
+    `select count(*)::int as count from pg_stat_activity
+      where datname = current_database() and wait_event_type = 'Lock'`,
+  );
+  return row?.count ?? 0;
+}
+
+/** Expects that reads of an organisation with one connection are answered. */
+async function expectReads({ client }: TestOrganisation): Promise<void> {
+  for (let count = 0; count < 20; count += 1) {
+    const list = await client.request<{ appConnections: { totalCount: number } }>(listQuery);
+    expect(list.appConnections.totalCount).toBe(1);
+  }
+}
 
 // The embedded database has only one connection.
 describe.runIf(testDatabaseUrl)('the share of database connections of an organisation', () => {
@@ -91,22 +111,45 @@ describe.runIf(testDatabaseUrl)('the share of database connections of an organis
     const pending = ask(busy, created.createOktaConnection.appConnection.id).map((one) =>
       one.then(count, count),
     );
-    const waiting = async () => {
-      await holder.execute('select pg_stat_clear_snapshot()');
-      const [row] = await holder.execute<{ count: number }[]>(
-        `select count(*)::int as count from pg_stat_activity
-         where datname = current_database() and wait_event_type = 'Lock'`,
-      );
-      return row?.count ?? 0;
-    };
-    await until('the connections are in use', async () => (await waiting()) >= held || undefined);
-    for (const client of Array.from({ length: 20 }, () => other.client)) {
-      const list = await client.request<{ appConnections: { totalCount: number } }>(listQuery);
-      expect(list.appConnections.totalCount).toBe(1);
-    }
-    expect(await waiting()).toBe(held);
+    await until('the connections are in use', async () => (await countWaiting(holder)) >= held || undefined);
+    await expectReads(other);
+    expect(await countWaiting(holder)).toBe(held);
     expect(answered).toBe(0);
     await holder.rollback();
     await Promise.all(pending);
+  });
+});
+
+describe.runIf(testDatabaseUrl)('the share of database connections of checks', () => {
+  it("leaves connections for another organisation's read while checks of 12 organisations wait for a lock", async () => {
+    await using stack = new AsyncDisposableStack();
+    const checking = await startTestServer({ checkIntervalMs: 100 });
+    stack.defer(() => checking.close());
+    const checked = await Promise.all(repeat(12, () => checking.newOrganisation()));
+    for (const { client } of checked) await client.request(createMutation, okta());
+    const other = await checking.newOrganisation();
+    await other.client.request(createMutation, okta());
+    const holder = checking.asOwner();
+    await holder.begin();
+    // Each check stores its share of the rate limit of the app.
+    await holder.execute('lock table rate_budget in access exclusive mode');
+    const orgIds = checked.map(({ orgId }) => orgId).join();
+    await checking
+      .asOwner()
+      .execute('update app_connection set next_check_at = now() where org_id = any(?::uuid[])', [
+        `{${orgIds}}`,
+      ]);
+    await until('the checks run', async () => {
+      const [{ count }] = await checking
+        .asOwner()
+        .execute<[{ count: number }]>(
+          `select count(*)::int as count from ${jobSchema(checking.database.schema)}.job where state = 'active'`,
+        );
+      return count >= checked.length || undefined;
+    });
+    await until('checks wait', async () => (await countWaiting(holder)) >= share || undefined);
+    await expectReads(other);
+    expect(await countWaiting(holder)).toBe(share);
+    await holder.rollback();
   });
 });

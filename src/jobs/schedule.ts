@@ -1,4 +1,5 @@
 import { safeErrorFields } from '../common/log.ts';
+import { inBackground } from '../database/driver/background-work.ts';
 import { isDatabaseUnavailable } from '../database/outage.ts';
 import { JobQueue, type JobQueueDeps } from './job-queue.ts';
 import type { NewJob, Queue } from './queue.ts';
@@ -30,7 +31,7 @@ export function startSchedule(deps: JobQueueDeps, works: readonly ScheduledWork[
   const loops = works.map(({ queue, intervalMs, findDue, failure }) => {
     const dispatch = async () => {
       await jobs.ready;
-      const due = await findDue();
+      const due = await inBackground('jobs', findDue);
       if (due.length > 0 && !stopping.signal.aborted) await jobs.add(queue.name, due);
     };
     const dispatchSafely = () =>
@@ -55,9 +56,11 @@ function untilStopped(queue: Queue, stopping: AbortSignal): Queue {
   return {
     ...queue,
     work: (ids, signal) =>
-      queue.work(ids, AbortSignal.any([signal, stopping])).catch((error: unknown) => {
-        if (!stopping.aborted) throw error;
-      }),
+      inBackground('jobs', () => queue.work(ids, AbortSignal.any([signal, stopping]))).catch(
+        (error: unknown) => {
+          if (!stopping.aborted) throw error;
+        },
+      ),
   };
 }
 

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { currentTime } from '../common/clock.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import { type Tracer, tracedRoot } from '../common/tracing.ts';
+import { inBackground } from '../database/driver/background-work.ts';
 import { isDatabaseUnavailable } from '../database/outage.ts';
 import type { Schedule } from '../jobs/schedule.ts';
 import { deliverMessages } from './deliver.ts';
@@ -51,8 +52,8 @@ export function startWebhookDelivery(
     };
     running.set(id, delivery);
     const target = { id, orgId, leaseId: randomUUID() };
-    delivery.end = tracedRoot(tracer, 'deliver-webhooks', () =>
-      deliverMessages(deps, target, takeWoken, signal),
+    delivery.end = inBackground('webhooks', () =>
+      tracedRoot(tracer, 'deliver-webhooks', () => deliverMessages(deps, target, takeWoken, signal)),
     )
       .finally(() => {
         running.delete(id);
@@ -73,7 +74,7 @@ export function startWebhookDelivery(
     finding ??= (async () => {
       while (isAgain && !signal.aborted) {
         isAgain = false;
-        await findOnce().catch(report);
+        await inBackground('webhooks', findOnce).catch(report);
       }
       finding = undefined;
     })();

@@ -14,7 +14,7 @@ export const waitingCounts = new WeakMap<Pool, () => number>();
  * Shares the connections of a pool among organisations. An organisation holds at most half of the connections, less one,
  * and waiting requests get connections round-robin by organisation. One connection is reserved for tasks that hold one
  * already and need another, so that they never wait for a share that they hold themselves. An
- * organisation that `usage` delays holds one connection.
+ * organisation that `usage` delays holds one connection. Each kind of background work counts as one organisation.
  *
  * Works around pg-pool, which serves requests first come, first served. Remove it when pg-pool supports shares of tenants.
  *

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { EntityManager } from '@mikro-orm/postgresql';
+import { currentBackgroundWork } from './background-work.ts';
 
 /**
  * The roles under which statements run. Neither is a superuser or owns a table, so that row-level security applies to
@@ -27,7 +28,7 @@ export interface Session {
   orgId: string;
   /** Whether statements read a range of an index in its order, with a short time-out. */
   isScan?: boolean;
-  /** The tenant of the fair queue for connections; by default the organisation or, without one, the role. */
+  /** The tenant of the fair queue for connections of a request; by default the organisation or, without one, the role. */
   tenant?: string;
 }
 
@@ -68,7 +69,7 @@ export function currentSession(): Session {
 /** Returns the tenant of the fair queue on whose behalf a connection is acquired now. */
 export function currentTenant(): string {
   const { tenant, orgId, role } = currentSession();
-  return tenant ?? (orgId || role);
+  return currentBackgroundWork() ?? tenant ?? (orgId || role);
 }
 
 /** Returns the connection count of the current task. */
