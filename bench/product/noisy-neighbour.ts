@@ -10,18 +10,17 @@ import { openStores } from '../../src/bootstrap/stores.ts';
 import { createLog } from '../../src/common/log.ts';
 import { readConfig } from '../../src/config/read-config.ts';
 import { firstOrganisationId } from '../../src/identity/organisations.ts';
-import { buildRequest, type Client, sendOperation } from '../peers/client.ts';
+import { type Client, sendOperation } from '../peers/client.ts';
 import type { Fixture } from '../peers/fixture.ts';
 import { connections } from '../peers/load.ts';
 import type { Rounds } from '../peers/rounds.ts';
 import { formatQuartiles, latencyQuantile, ratiosPerRound, table } from '../peers/summary.ts';
 import { type NoiseKind, type NoiseOptions, noiseKinds } from './noise.ts';
+import { type Reads, readAtRate } from './read-at-rate.ts';
 
 /** The number of audit events of the noisy organisation. */
 const eventCount = 100_000;
 const eventsPerTransaction = 2_000;
-/** The rate of the reads of the quiet organisation, which does not depend on their latency. */
-const readsPerSecond = 100;
 const settleMs = 300;
 
 /** Measures the latency of reads of one organisation, alone and beside each kind of load of another organisation. */
@@ -58,7 +57,7 @@ export async function measureNoisy(fixture: Fixture, { rounds, seconds }: Rounds
   };
 
   const pool = new Pool(server.url, { connections: 64 });
-  const read = () => readAtRate(pool, quiet, id, seconds);
+  const read = () => readAtRate(pool, quiet, id, { seconds });
   const results = new Map<NoiseKind, { alone: Reads; beside: Reads; responsesPerSecond: number }[]>();
   await read();
   for (let round = 0; round < rounds; round += 1) {
@@ -97,10 +96,6 @@ export async function measureNoisy(fixture: Fixture, { rounds, seconds }: Rounds
       ];
     }),
   );
-}
-
-interface Reads {
-  latencies: number[];
 }
 
 /** Gives the noisy organisation audit events and a read-only key, and creates the quiet organisation. */
@@ -143,25 +138,4 @@ async function readDuring(options: NoiseOptions, read: () => Promise<Reads>) {
   // The server may still process requests whose client has disconnected.
   await sleep(settleMs);
   return { reads, responseCount };
-}
-
-/** Sends reads at a fixed rate, without waiting for responses. */
-async function readAtRate(pool: Pool, client: Client, id: string, seconds: number): Promise<Reads> {
-  const { path, method, body = '' } = buildRequest(client.dialect, 'read', id);
-  const latencies: number[] = [];
-  const readOnce = async () => {
-    const sent = performance.now();
-    const response = await pool.request({ path, method, headers: client.headers, body });
-    const text = await response.body.text();
-    latencies.push(performance.now() - sent);
-    if (!text.includes(id)) throw new Error(`a read was not answered: ${text}`);
-  };
-  const start = performance.now();
-  const all: Promise<void>[] = [];
-  for (let index = 0; index < readsPerSecond * seconds; index += 1) {
-    await sleep(Math.max(0, start + (index * 1_000) / readsPerSecond - performance.now()));
-    all.push(readOnce());
-  }
-  await Promise.all(all);
-  return { latencies };
 }

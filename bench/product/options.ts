@@ -12,6 +12,7 @@ export const partNames = [
   'noisy-neighbour',
   'event-latency',
   'webhook-delivery',
+  'checks',
   'proxy',
   'servers',
   'feature-cost',

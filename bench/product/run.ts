@@ -8,6 +8,7 @@
 import { prepareFixture } from '../peers/fixture.ts';
 import { connections } from '../peers/load.ts';
 import { machine, machineLoad } from '../peers/summary.ts';
+import { measureChecks } from './checks.ts';
 import { measureEvents } from './event-latency.ts';
 import { measureFeatures, measureOptimisations, measureTraces } from './feature-cost.ts';
 import { measureMemory } from './memory.ts';
@@ -30,6 +31,7 @@ const parts = {
   'noisy-neighbour': measureNoisy,
   'event-latency': measureEvents,
   'webhook-delivery': measureWebhooks,
+  checks: measureChecks,
   proxy: measureProxy,
   servers: measureServers,
   'feature-cost': measureFeatures,

@@ -29,6 +29,7 @@ await withStartupLock(database.asSystem(), async (em) => {
 const endless = ({ leaseSize }: Rate): Rate => ({ points: 1_000_000_000, leaseSize });
 const server = await createServer(config, {
   ...{ database, vault, log },
+  checkIntervalMs: Number(process.env.CHECK_INTERVAL_MS) || undefined,
   webhookIntervalMs: Number(process.env.WEBHOOK_INTERVAL_MS) || undefined,
   rates: {
     caller: endless(defaultRates.caller),
