@@ -80,7 +80,9 @@ function graphqlDialect(documents: Record<OperationName, string>): Dialect {
     list: () => toRequest('list', { first: pageSize }),
     create: (input) => toRequest('create', { input }),
     parseResponse: (operation, body) => {
-      const { answer } = JSON.parse(body).data;
+      const { data, errors } = JSON.parse(body);
+      if (errors) throw new Error(`${operation} failed: ${body}`);
+      const { answer } = data;
       return operation === 'create' ? answer.appConnection : answer;
     },
   };

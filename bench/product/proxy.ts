@@ -103,8 +103,9 @@ async function measureDownloads(server: Running<string>, path: string): Promise<
     for await (const chunk of response.body ?? []) bytes += chunk.length;
     return bytes;
   };
-  const lengths = await Promise.all(Array.from({ length: downloads }, download));
-  clearInterval(sampling);
+  const lengths = await Promise.all(Array.from({ length: downloads }, download)).finally(() => {
+    clearInterval(sampling);
+  });
   const seconds = (performance.now() - started) / 1_000;
   if (lengths.some((length) => length !== downloadMiB * 1_024 * 1_024))
     throw new Error('a download was cut off');

@@ -1,6 +1,7 @@
 /**
  * An Okta that costs as little as possible, so that a proxy in front of it is what is measured: it answers every request with
- * the same user of 2 KiB, `/bytes/…` with so many bytes, and `/silence` never.
+ * the same user of 2 KiB, `/bytes/…` with so many bytes, and `/silence` never. Its metadata are those of an organisation, so that
+ * a connection to it can be created.
  */
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
@@ -36,6 +37,8 @@ const head = (length: number) =>
     '',
   ].join('\r\n');
 const answer = Buffer.from(head(bodyBytes) + body);
+const metadata = JSON.stringify({ id: '00o1n8sbwArJ7OQRw406' });
+const metadataAnswer = Buffer.from(head(metadata.length) + metadata);
 const chunk = Buffer.alloc(64 * 1024, 'abcdefgh');
 
 function pour(socket: Socket, bytes: number): void {
@@ -62,10 +65,11 @@ const server = createServer((socket) => {
     received += data.toString('latin1');
     for (let end = received.indexOf('\r\n\r\n'); end >= 0; end = received.indexOf('\r\n\r\n')) {
       const [, bytes] = /^GET \S*\/bytes\/(\d+) /.exec(received) ?? [];
+      const isForMetadata = received.startsWith('GET /.well-known/okta-organization ');
       const isSilent = /^GET \S*\/silence /.test(received);
       received = received.slice(end + 4);
       if (bytes) pour(socket, Number(bytes));
-      else if (!isSilent) socket.write(answer);
+      else if (!isSilent) socket.write(isForMetadata ? metadataAnswer : answer);
     }
   });
 }).listen(0, '127.0.0.1');
