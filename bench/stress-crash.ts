@@ -1,14 +1,16 @@
 /**
  * Checks that no acknowledged change is lost: `npm run stress:crash`. It needs an installed PostgreSQL and creates clusters of its
- * own. It kills 200 servers and PostgreSQL 50 times under load, and 50 servers with an embedded database; stops and freezes
- * PostgreSQL for 30 s; fills a disk (as root, which can mount one). The exit code is 1 when a check fails.
+ * own. It kills 200 servers and PostgreSQL 50 times under load, and 50 servers with an embedded database; kills 50 servers and
+ * PostgreSQL 20 times under checks and deliveries of webhooks; stops and freezes PostgreSQL for 30 s; fills a disk (as root, which
+ * can mount one). The exit code is 1 when a check fails.
  *
- * `npm run stress:crash -- --times 0.1` runs a tenth of it; `--only servers` runs one part: servers, embedded, stopped, frozen,
- * disk, or control, which must lose changes because PostgreSQL acknowledges before it writes.
+ * `npm run stress:crash -- --times 0.1` runs a tenth of it; `--only servers` runs one part: servers, embedded, webhooks,
+ * stopped, frozen, disk, or control, which must lose changes because PostgreSQL acknowledges before it writes.
  */
 import { parseArgs } from 'node:util';
 import type { Violations } from '../test/testkit/faults/check.ts';
 import { simulateOutage } from '../test/testkit/faults/db-outage.ts';
+import { crashDuringDeliveries, type DeliveryViolations } from '../test/testkit/faults/deliveries.ts';
 import {
   asynchronousCommitSettings,
   type CrashReport,
@@ -23,7 +25,8 @@ const { values } = parseArgs({
 const times = (count: number) => Math.ceil(count * Number(values.times));
 const awayMs = 30_000;
 
-const sum = (findings: Violations) => Object.values(findings).reduce((total, count) => total + count, 0);
+const sum = (findings: Violations | DeliveryViolations): number =>
+  Object.values(findings).reduce((total, count) => total + count, 0);
 const isWhole = ({ findings, wrongAnswers }: CrashReport) => sum(findings) + wrongAnswers.length === 0;
 
 /** Each check prints its observations and returns whether they are correct. */
@@ -35,6 +38,10 @@ const parts: Record<string, () => Promise<boolean>> = {
   embedded: async () => {
     const seen = await crashEmbedded({ servers: times(50) });
     return report(seen, isWhole(seen));
+  },
+  webhooks: async () => {
+    const seen = await crashDuringDeliveries({ servers: times(50), databases: times(20) });
+    return report(seen, sum(seen.findings) === 0);
   },
   control: async () => {
     const seen = await crashOnPostgreSQL({ servers: 0, databases: times(10) }, ...asynchronousCommitSettings);

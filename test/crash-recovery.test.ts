@@ -5,6 +5,7 @@ import { testDatabaseUrl } from './testkit/database.ts';
 import { findViolations } from './testkit/faults/check.ts';
 import { canMakeCluster } from './testkit/faults/cluster.ts';
 import { simulateOutage } from './testkit/faults/db-outage.ts';
+import { compareWebhooks, crashDuringDeliveries } from './testkit/faults/deliveries.ts';
 import { asynchronousCommitSettings, crashEmbedded, crashOnPostgreSQL } from './testkit/faults/invariants.ts';
 import { LoadGenerator } from './testkit/faults/load.ts';
 import { OperationLog } from './testkit/faults/operation-log.ts';
@@ -28,6 +29,15 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('crash recovery with PostgreSQ
     expect(wrongAnswers).toEqual([]);
     expect(findings).toEqual(nothing);
     expect(changes.acknowledged).toBeGreaterThan(0);
+  });
+
+  it('delivers the events of changes and checks, in order within each connection, when servers and PostgreSQL are killed', {
+    timeout: 2 * timeout,
+  }, async () => {
+    const { findings, events, checks } = await crashDuringDeliveries({ servers: times, databases: times });
+    expect(findings).toEqual({ lost: 0, invented: 0, renamed: 0, outOfOrder: 0, unchecked: 0 });
+    expect(events).toBeGreaterThan(checks);
+    expect(checks).toBeGreaterThan(0);
   });
 
   it('detects lost writes when PostgreSQL acknowledges before fsync (self-check)', {
@@ -83,7 +93,44 @@ describe.runIf(!testDatabaseUrl)('crash recovery with the embedded database', ()
   );
 });
 
+/** The arrivals of three events of two connections. */
+const allInOrder: [seq: number, connection: string, id: string][] = [
+  [1, 'a', 'msg_1'],
+  [2, 'b', 'msg_2'],
+  [3, 'a', 'msg_3'],
+];
+
 describe('checks after a crash (self-check)', () => {
+  it.each<[string, object, [seq: number, connection: string, id: string][]]>([
+    [
+      'a lost event',
+      { lost: 1 },
+      [
+        [1, 'a', 'msg_1'],
+        [2, 'b', 'msg_2'],
+      ],
+    ],
+    ['an invented event', { invented: 1 }, [...allInOrder, [4, 'b', 'msg_4']]],
+    [
+      'an event that was sent again with another webhook-id',
+      { renamed: 1 },
+      [...allInOrder, [3, 'a', 'msg_5']],
+    ],
+    ['events of a connection in another order', { outOfOrder: 1 }, allInOrder.toReversed()],
+    ['nothing wrong in a repeated delivery', {}, [...allInOrder, [1, 'a', 'msg_1']]],
+  ])('detect %s', (_, findings, arrivals) => {
+    const received = arrivals.map(([seq, id, webhookId]) => ({
+      headers: { 'webhook-id': webhookId },
+      event: { type: 'connection.updated', data: { seq, connection: { id } } },
+    }));
+    expect(
+      compareWebhooks(['1 connection.updated', '2 connection.updated', '3 connection.updated'], received),
+    ).toEqual({
+      ...{ lost: 0, invented: 0, renamed: 0, outOfOrder: 0 },
+      ...findings,
+    });
+  });
+
   it.each([
     ['a lost connection', { lost: 1, wronglyTold: 1 }, 'delete from app_connection where id = ?'],
     [

@@ -11,7 +11,7 @@ import { dataFolder } from '../database.ts';
 import { temporaryFolder, until } from '../process.ts';
 import { rootKey } from '../root-key.ts';
 import { findViolations, type Violations } from './check.ts';
-import { makeCluster } from './cluster.ts';
+import { type Cluster, makeCluster } from './cluster.ts';
 import { LoadGenerator } from './load.ts';
 import { OperationLog } from './operation-log.ts';
 import { ServerProcesses } from './processes.ts';
@@ -51,7 +51,12 @@ export async function crashOnPostgreSQL(kills: KillCounts, ...settings: string[]
   });
   await Promise.all([fleet.start(1), fleet.start(2)]);
   const location = { kind: 'postgresql', url: new Secret(cluster.url) } as const;
-  return await survive(fleet, keys, location, kills, async (afterSome) => {
+  return await survive(fleet, keys, location, kills, killServersAndCluster(fleet, cluster, kills));
+}
+
+/** Kills two servers, and then PostgreSQL, after some changes each time. */
+export function killServersAndCluster(fleet: ServerProcesses, cluster: Cluster, kills: KillCounts): Killing {
+  return async (afterSome) => {
     const isEnough = () => fleet.kills >= kills.servers;
     await Promise.all([1, 2].map((number) => fleet.killOften(number, afterSome, isEnough)));
     for (let count = 0; count < (kills.databases ?? 0); count += 1) {
@@ -59,7 +64,7 @@ export async function crashOnPostgreSQL(kills: KillCounts, ...settings: string[]
       await cluster.kill();
       await cluster.start();
     }
-  });
+  };
 }
 
 /** Kills a server with an embedded database under load, and checks the data afterwards. */
@@ -79,8 +84,23 @@ async function survive(
   keys: string,
   location: DatabaseLocation,
   kills: KillCounts,
-  killing: (afterSome: () => Promise<unknown>) => Promise<void>,
+  killing: Killing,
 ): Promise<CrashReport> {
+  const { journal, seconds } = await killUnderLoad(fleet, killing);
+  await fleet.stop();
+  const findings = await lookInto(journal, location, keys);
+  const { counts: changes, wrongAnswers, entries } = journal;
+  return { kills, seconds, changes, connections: entries.length, wrongAnswers, findings };
+}
+
+/** Kills processes. `afterSome` waits until clients have made some changes. */
+export type Killing = (afterSome: () => Promise<unknown>) => Promise<void>;
+
+/** Kills processes while clients change connections. Returns the operations of the clients, and how long it took. */
+export async function killUnderLoad(
+  fleet: ServerProcesses,
+  killing: Killing,
+): Promise<{ journal: OperationLog; seconds: number }> {
   const journal = new OperationLog();
   const load = new LoadGenerator(journal, fleet.apiKey, () => fleet.urls());
   const start = performance.now();
@@ -92,11 +112,7 @@ async function survive(
     await sleep(Math.random() * 20);
   });
   await load.stop();
-  const seconds = (performance.now() - start) / 1_000;
-  await fleet.stop();
-  const findings = await lookInto(journal, location, keys);
-  const { counts: changes, wrongAnswers, entries } = journal;
-  return { kills, seconds, changes, connections: entries.length, wrongAnswers, findings };
+  return { journal, seconds: (performance.now() - start) / 1_000 };
 }
 
 /** Opens the database directly, which is possible once no server uses it. */
