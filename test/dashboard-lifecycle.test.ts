@@ -2,6 +2,7 @@ import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { firstProjectId } from '../src/identity/organisations.ts';
+import { displayVariants, expectAccessible } from './testkit/axe.ts';
 import { expectNowhere, findInPage, hasBrowser, openPage } from './testkit/browser.ts';
 import { startDashboard, type TestDashboard } from './testkit/dashboard.ts';
 import { tokenRejected } from './testkit/okta.ts';
@@ -229,6 +230,51 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     await page.getByRole('combobox', { name: 'Status' }).selectOption('Rejected');
     await page.getByText('No matching connections').waitFor();
   });
+
+  it.each(displayVariants)(
+    'filters by tags as the API does, %s and %i pixels wide',
+    async (colorScheme, width) => {
+      const { server, apiKey } = dashboard;
+      const { createProject } = await server
+        .clientFor(apiKey)
+        .request<{ createProject: { project: { id: string } } }>(
+          'mutation ($name: String!) { createProject(input: { name: $name }) { project { id } } }',
+          { name: `Tagged ${width}` },
+        );
+      const projectId = createProject.project.id;
+      for (const [name, tags] of [
+        ['in-production', [{ key: 'env', value: 'prod' }]],
+        ['in-test', [{ key: 'env', value: 'test' }]],
+        ['in-capitals', [{ key: 'ENV', value: 'prod' }]],
+        ['without-tags', []],
+      ] as const) {
+        await server.clientFor(apiKey).request(createMutation, okta({ name, projectId, tags }));
+      }
+      const { page } = await dashboard.open({ colorScheme, viewport: { width, height: 800 } });
+      await page.evaluate(`location.hash = '#/projects/${projectId}/integrations/app-connections'`);
+      await page.getByText('4 connections').waitFor();
+      const [key, value] = [
+        page.getByRole('textbox', { name: 'Tag', exact: true }),
+        page.getByRole('textbox', { name: 'Value of the tag' }),
+      ];
+      expect(await value.isDisabled()).toBe(true);
+      await key.fill('env');
+      await page.getByText('2 connections').waitFor();
+      await findRow(page, 'in-production').waitFor();
+      await findRow(page, 'in-test').waitFor();
+      await value.fill('prod');
+      await page.getByText('1 connection', { exact: true }).waitFor();
+      await findRow(page, 'in-production').waitFor();
+      await expectAccessible(page, 'a list with a filter by a tag');
+      await value.fill('pro');
+      await page.getByText('No matching connections').waitFor();
+      await key.fill('e=v');
+      await page.getByRole('alert').getByText('The key of a tag must have').waitFor();
+      await expectAccessible(page, 'a filter that the server refuses');
+      await key.fill('');
+      await page.getByText('4 connections').waitFor();
+    },
+  );
 });
 
 describe.skipIf(!hasBrowser())('signing in to the dashboard', () => {

@@ -3,6 +3,7 @@ import { useDebouncedCallback } from '@mantine/hooks';
 import type { VariablesOf } from 'gql.tada';
 import type { listQuery } from '../operations.ts';
 import type { AppOption } from '../use-options.ts';
+import { TagFilterFields } from './tag-filter.tsx';
 
 type Variables = VariablesOf<typeof listQuery>;
 type Filter = NonNullable<Variables['filter']>;
@@ -81,6 +82,7 @@ export function Filters({ params, onChange, options }: FiltersProps) {
         ]}
         onChange={(event) => addFilter({ health: parseStatus(event.currentTarget.value) })}
       />
+      <TagFilterFields onChange={(tags) => addFilter({ tags })} />
       <NativeSelect
         label="Sort by"
         flex="1 1 150px"

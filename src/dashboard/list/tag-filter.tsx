@@ -1,0 +1,48 @@
+import { TextInput } from '@mantine/core';
+import { useDebouncedCallback } from '@mantine/hooks';
+import { useState } from 'react';
+import type { TagFilter } from '../../connections/annotations.ts';
+
+interface TagFilterProps {
+  /** Gets null for connections with any tags and with none. */
+  onChange(tags: TagFilter[] | null): void;
+}
+
+/**
+ * The controls for the filter by a tag: its key, with any value or with one. The server checks both: the schema for that is not in
+ * the scripts of the first load.
+ */
+export function TagFilterFields({ onChange }: TagFilterProps) {
+  const [{ key, value }, setTag] = useState({ key: '', value: '' });
+  const apply = useDebouncedCallback(
+    () => onChange(key.trim() ? [{ key, value: value.trim() || null }] : null),
+    250,
+  );
+  const change = (more: { key?: string; value?: string }) => {
+    setTag({ key, value, ...more });
+    apply();
+  };
+  return (
+    <>
+      <TextInput
+        label="Tag"
+        placeholder="Key, such as env"
+        maxLength={128}
+        flex="1 1 120px"
+        spellCheck={false}
+        value={key}
+        onChange={(event) => change({ key: event.currentTarget.value })}
+      />
+      <TextInput
+        label="Value of the tag"
+        placeholder="Any value"
+        maxLength={256}
+        flex="1 1 120px"
+        spellCheck={false}
+        disabled={!key.trim()}
+        value={value}
+        onChange={(event) => change({ value: event.currentTarget.value })}
+      />
+    </>
+  );
+}
