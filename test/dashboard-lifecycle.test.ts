@@ -255,7 +255,7 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
       await page.getByText('4 connections').waitFor();
       const [key, value] = [
         page.getByRole('textbox', { name: 'Tag', exact: true }),
-        page.getByRole('textbox', { name: 'Value of the tag' }),
+        page.getByRole('textbox', { name: 'Tag value' }),
       ];
       expect(await value.isDisabled()).toBe(true);
       await key.fill('env');

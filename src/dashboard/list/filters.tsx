@@ -56,12 +56,12 @@ export function Filters({ params, onChange, options }: FiltersProps) {
         label="Search"
         placeholder="Part of a name"
         maxLength={64}
-        flex="1 1 200px"
+        flex="1 1 210px"
         onChange={(event) => search(event.currentTarget.value)}
       />
       <NativeSelect
         label="App"
-        flex="1 1 120px"
+        flex="1 1 110px"
         data={[
           { value: '', label: 'All apps' },
           ...options.map(({ app, name }) => ({ value: app, label: name })),
@@ -72,7 +72,7 @@ export function Filters({ params, onChange, options }: FiltersProps) {
       />
       <NativeSelect
         label="Status"
-        flex="1 1 120px"
+        flex="1 1 122px"
         data={[
           { value: '', label: 'All statuses' },
           { value: 'VERIFIED', label: 'Verified' },
@@ -85,7 +85,7 @@ export function Filters({ params, onChange, options }: FiltersProps) {
       <TagFilterFields onChange={(tags) => addFilter({ tags })} />
       <NativeSelect
         label="Sort by"
-        flex="1 1 150px"
+        flex="1 1 130px"
         data={Object.keys(orders)}
         value={order}
         onChange={(event) => onChange({ ...params, orderBy: orders[event.currentTarget.value] ?? byName })}

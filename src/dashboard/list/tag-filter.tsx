@@ -1,4 +1,4 @@
-import { TextInput } from '@mantine/core';
+import { Group, TextInput } from '@mantine/core';
 import { useDebouncedCallback } from '@mantine/hooks';
 import { useState } from 'react';
 import type { TagFilter } from '../../connections/annotations.ts';
@@ -23,26 +23,26 @@ export function TagFilterFields({ onChange }: TagFilterProps) {
     apply();
   };
   return (
-    <>
+    <Group gap="sm" wrap="nowrap" flex="1 1 205px">
       <TextInput
         label="Tag"
-        placeholder="Key, such as env"
+        placeholder="Key"
         maxLength={128}
-        flex="1 1 120px"
+        flex="1 1 0"
         spellCheck={false}
         value={key}
         onChange={(event) => change({ key: event.currentTarget.value })}
       />
       <TextInput
-        label="Value of the tag"
+        label="Tag value"
         placeholder="Any value"
         maxLength={256}
-        flex="1 1 120px"
+        flex="1 1 0"
         spellCheck={false}
         disabled={!key.trim()}
         value={value}
         onChange={(event) => change({ value: event.currentTarget.value })}
       />
-    </>
+    </Group>
   );
 }
