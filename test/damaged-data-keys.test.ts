@@ -63,7 +63,7 @@ describe('a damaged data key', () => {
 
         const client = restarted.clientFor(apiKey);
         const expected = {
-          message: `The ${purpose} key ${dataKeyId} of this organisation cannot be used, so that nothing was done. Other organisations are not affected.`,
+          message: `The ${purpose} key ${dataKeyId} of this organisation cannot be used, so nothing was done. Other organisations are not affected.`,
           remedy: expect.stringMatching(/^Tell the operator .*"app-connections doctor"/),
           requestId: expect.stringMatching(/^[0-9a-f-]{36}$/),
         };

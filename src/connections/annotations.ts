@@ -9,13 +9,13 @@ export interface Tag {
   value: string;
 }
 
-/** Whom to ask and to tell about a connection. */
+/** The person or team to ask about a connection, who gets e-mails about it. */
 export interface ConnectionOwner {
   name: string;
   email: string;
 }
 
-/** What people say about a connection. None of it decides anything. */
+/** What people have noted about a connection. It has no effect, except that the owner gets e-mails. */
 export interface Annotations {
   /** Null: none. */
   tags?: Tag[] | null | undefined;
@@ -40,9 +40,10 @@ export const maxNotesBytes = 10_000;
 export const annotationDescriptions: Readonly<Record<keyof Annotations, string>> = {
   tags:
     `Tags for people and filters, at most ${maxTags}, each with another key, sorted by key. A key has 1 to 128 letters, digits, spaces and ` +
-    '`_.:/+@-`, a value at most 256 of these and `=`. Whether letters are capital matters.',
+    '`_.:/+@-`, a value at most 256 of these and `=`. Keys and values are case-sensitive.',
   owner:
-    'Whom to ask about the connection: a name and an e-mail address, which gets digests of what concerns the connection if the operator has configured a mail server.',
+    'The person or team to ask about the connection: a name and an e-mail address. The address gets e-mails about the connection, ' +
+    'in digests, if the operator has configured a mail server.',
   notes: `Notes in Markdown, at most ${maxNotesBytes} bytes. They are returned as they are; show them without HTML in them.`,
 };
 
@@ -64,7 +65,7 @@ function tagText(what: 'key' | 'value', characters: RegExp, min: number, max: nu
   return (
     boundedText(4 * max, { tooLong: message })
       .trim()
-      // What looks the same is the same, whichever keyboard it comes from.
+      // Keyboards differ in the form of the same letter, which would make two tags of one.
       .normalize('NFC')
       .refine(
         (text) => characters.test(text) && countCharacters(text) >= min && countCharacters(text) <= max,

@@ -5,7 +5,7 @@ import { DecryptionError } from './jwe.ts';
 /** A data key by its id; without one, the active data key of an organisation for a purpose. */
 export type DataKeyReference = Pick<DataKey, 'orgId' | 'purpose'> & { id?: string };
 
-/** A data key cannot be used: its row is damaged or missing, or its root key is. The message contains no key. */
+/** A data key cannot be used, because its row or its root key is damaged or missing. The message contains no key. */
 export class DataKeyError extends DecryptionError {
   readonly dataKey: DataKeyReference;
 
@@ -16,14 +16,14 @@ export class DataKeyError extends DecryptionError {
 }
 
 /**
- * Describes a data key that cannot be used, for a caller of its organisation: what was not done, and what to tell the operator.
- * The damage was logged when it was found.
+ * Describes a data key that cannot be used to a caller of its organisation. The caller can do nothing but tell the operator, to whom
+ * the log has named the key when it was found.
  */
 export function describeDataKeyError({ dataKey: { id, purpose } }: DataKeyError) {
   const name = id ? `${purpose} key ${id}` : `active ${purpose} key`;
   return {
-    message: `The ${name} of this organisation cannot be used, so that nothing was done. Other organisations are not affected.`,
+    message: `The ${name} of this organisation cannot be used, so nothing was done. Other organisations are not affected.`,
     requestId: currentRequest.getStore()?.id,
-    remedy: `Tell the operator of the server that this key is damaged: "app-connections doctor" says how to restore it. A repetition will not help before.`,
+    remedy: `Tell the operator of the server that this key is damaged: "app-connections doctor" says how to restore it. Repeating the request does not help before that.`,
   };
 }

@@ -16,7 +16,7 @@ export function defineAnnotationFields(
     }),
   });
   const Owner = builder.objectRef<ConnectionOwner>('ConnectionOwner').implement({
-    description: 'Whom to ask about a connection, and to tell.',
+    description: 'The person or team to ask about a connection.',
     fields: (t) => ({
       name: t.exposeString('name', { description: 'The name of a person or a team.' }),
       email: t.exposeString('email', { description: 'The e-mail address.' }),
@@ -45,7 +45,7 @@ export function defineAnnotationInputs(builder: Builder) {
     }),
   });
   const OwnerInput = builder.inputRef<ConnectionOwner>('ConnectionOwnerInput').implement({
-    description: 'Whom to ask about a connection, and to tell.',
+    description: 'The person or team to ask about a connection.',
     fields: (t) => ({
       name: t.string({ required: true, description: 'The name of a person or a team.' }),
       email: t.string({ required: true, description: 'The e-mail address.' }),
