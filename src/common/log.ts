@@ -67,7 +67,10 @@ export async function timed<Result>(
 /** The request that the current asynchronous context serves. */
 export const currentRequest = new AsyncLocalStorage<RequestLogContext>();
 
-/** Creates a pino logger that adds the server, its version the request id and the ids of the trace to each line. Writes to standard output by default. */
+/**
+ * Creates a pino logger that adds the server, its version, the request id and the ids of the trace to each line. Writes to standard
+ * output by default.
+ */
 export function createLog(level: string, destination: DestinationStream = stdoutBuffer()): Logger {
   const options = {
     level,

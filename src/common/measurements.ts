@@ -26,12 +26,13 @@ export interface BudgetRefusalMeasurement {
 }
 
 /**
- * Why a rate budget refuses a request. `blocked`: the app has refused requests, and does so until a time that it has stated.
- * `spent`: the share of the connection is. `unknown_limit`: the app has not answered the first requests. `queue_full`: too many
- * requests wait.
+ * The reasons for which a rate budget refuses a request. `blocked`: the app has refused requests until a time that it has stated.
+ * `spent`: the share of the connection is spent. `unknown_limit`: the app has not answered the first requests. `queue_full`: too
+ * many requests wait.
  */
 export const budgetRefusalReasons = ['blocked', 'spent', 'unknown_limit', 'queue_full'] as const;
 
+/** The reason for which a rate budget refuses a request. */
 export type BudgetRefusalReason = (typeof budgetRefusalReasons)[number];
 
 /** A channel that costs nothing while nobody measures. */

@@ -1,10 +1,10 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { IncomingHttpHeaders } from 'node:http';
 
-/** What a span says besides its name. Every value is one of a few, or bounded. */
+/** The attributes of a span. Every value is one of a few, or has a bounded length. */
 export type SpanAttributes = Readonly<Record<string, string | number>>;
 
-/** A span that starts. It never has headers, values of variables, results, credentials, or names of tenants. */
+/** Describes a span that is started. It never has headers, values of variables, results, credentials, or names of tenants. */
 export interface SpanDescription {
   name: string;
   /** `server`: a request of a caller; `client`: a request to another host, or a statement; `internal`: a part of either. */
@@ -21,8 +21,8 @@ export interface Span {
   /**
    * Starts a span in this one.
    *
-   * @returns undefined once the first span of the process in this trace has ended: timers that a request has started, and
-   *   that go on, are not part of it
+   * @returns undefined once the first span of this process in the trace has ended: timers that outlive the request which has
+   *   started them are not part of it
    */
   startChild(description: SpanDescription): Span | undefined;
   rename(name: string): void;
@@ -33,7 +33,11 @@ export interface Span {
 
 /** Starts traces. Absent wherever it is passed if traces are off. */
 export interface Tracer {
-  /** @param headers those of a request, whose `traceparent` and `tracestate` name the span of the caller */
+  /**
+   * Starts the first span of this process in a trace.
+   *
+   * @param headers of a request, whose `traceparent` and `tracestate` name the span of the caller
+   */
   startRoot(description: SpanDescription, headers?: IncomingHttpHeaders): Span;
 }
 

@@ -35,7 +35,10 @@ export interface ConnectionDeps {
   getPublicUrl(): string;
   /** Whether the operator has configured a mail server. */
   sendsMail: boolean;
-  /** Prepares what is stored with a connection that has a new owner, or is removed for good, so that owners are told of their connections. */
+  /**
+   * Prepares the rows that are stored in the same statement as a connection, so that its owner gets e-mails: for a new owner, and
+   * for a connection that is removed for good. It is passed in, because webhooks are a layer above.
+   */
   prepareOwnerNotice(
     em: EntityManager,
     connection: AppConnection,

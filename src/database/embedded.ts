@@ -10,7 +10,7 @@ import type { MikroORM, Options, PostgreSqlDriver } from '@mikro-orm/postgresql'
 import { StartupError } from '../common/errors.ts';
 import { withBoundParameters } from './driver/bind-parameters.ts';
 import { currentSession, sessionStatement } from './driver/session.ts';
-import { endWith, startStatementSpan, startTransactionSpan } from './driver/statement-span.ts';
+import { endSpanAfter, startStatementSpan, startTransactionSpan } from './driver/statement-span.ts';
 import { diskFullCode } from './outage.ts';
 
 /** The write-ahead log grows by segments of 16 MiB, and tables and indexes grow too. */
@@ -144,7 +144,7 @@ function patchPglite(database: PGlite, folder: string | undefined): void {
     await prepare(isWrite(args[0]));
     return query(...args);
   });
-  database.query = (...args) => endWith(startStatementSpan(args[0]), runStatement(...args));
+  database.query = (...args) => endSpanAfter(startStatementSpan(args[0]), runStatement(...args));
   const runTransaction: typeof transaction = track(async (task) => {
     // MikroORM waits for the transaction to begin, so its statements report the error instead.
     const error = await prepare(true).then(
@@ -153,7 +153,7 @@ function patchPglite(database: PGlite, folder: string | undefined): void {
     );
     return transaction((tx) => task(error === undefined ? tx : rejectStatements(tx, error)));
   });
-  database.transaction = (task) => endWith(startTransactionSpan(), runTransaction(task));
+  database.transaction = (task) => endSpanAfter(startTransactionSpan(), runTransaction(task));
 }
 
 /**

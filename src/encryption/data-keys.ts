@@ -17,7 +17,9 @@ export interface CheckRootKeysOptions {
   keyring?: Keyring | undefined;
   /** Runs the SQL statement. `em` does if absent. */
   query?: (sql: string) => Promise<object[]>;
-  /** Whether the MAC of a row is right; undefined if that is not known. A row that was changed says nothing about root keys. */
+  /**
+   * Whether the MAC of a row matches; undefined if it cannot be checked. A row that was changed is no evidence of a wrong root key.
+   */
   isAuthentic?: (dataKey: DataKey) => Promise<boolean | undefined>;
 }
 
@@ -100,7 +102,7 @@ export class DataKeys {
     } = options;
     const read = async (count: number) =>
       (await query(firstOfEachRootKey(count))).map((row) => em.map(DataKey, row));
-    const inForce = keyring ?? this.keyring;
+    const checkedKeyring = keyring ?? this.keyring;
     const opens = (dataKey: DataKey) =>
       (keyring ? keyring.unwrap(dataKey) : this.open(dataKey)).then(
         () => true,
@@ -109,25 +111,25 @@ export class DataKeys {
           return false;
         },
       );
-    // Those with a missing root key first.
+    // A missing root key is reported rather than a wrong one, whose data keys may be damaged.
     const samples = (await read(1)).toSorted(
-      (one, other) => Number(inForce.has(one.rootKeyId)) - Number(inForce.has(other.rootKeyId)),
+      (one, other) => Number(checkedKeyring.has(one.rootKeyId)) - Number(checkedKeyring.has(other.rootKeyId)),
     );
     for (const sample of samples) {
       if (await opens(sample)) continue;
       const { id, rootKeyId } = sample;
       const damaged = [sample];
-      let isRight = false;
+      let isRootKeyRight = false;
       const others = (await read(maxTried)).filter((each) => each.rootKeyId === rootKeyId && each.id !== id);
       for (const other of others) {
-        isRight = await opens(other);
-        if (isRight) break;
+        isRootKeyRight = await opens(other);
+        if (isRootKeyRight) break;
         damaged.push(other);
       }
       const authentic = await Promise.all(damaged.map((dataKey) => isAuthentic(dataKey)));
-      if (!isRight && authentic.some((each) => each !== false)) {
+      if (!isRootKeyRight && authentic.some((each) => each !== false)) {
         throw new InvalidKeyringError(
-          inForce.has(rootKeyId)
+          checkedKeyring.has(rootKeyId)
             ? `"${rootKeyId}" is not the key that wrapped the stored data keys`
             : `there are stored data keys that are wrapped by "${rootKeyId}", which is not among them`,
         );
@@ -169,7 +171,7 @@ export class DataKeys {
   }
 
   /**
-   * Unwraps a data key for its use, from the cache if possible. What does not open is logged once.
+   * Unwraps a data key for its use, from the cache if possible. One that does not open is logged once.
    *
    * @throws DataKeyError, KmsUnavailableError
    */
@@ -182,7 +184,7 @@ export class DataKeys {
   }
 
   /**
-   * As `unwrap`, for checks: what does not open is not reported.
+   * As `unwrap`, for checks, which report damage themselves.
    *
    * @throws DecryptionError, KmsUnavailableError
    */

@@ -110,7 +110,7 @@ export class RowMacs implements EventSubscriber {
     return false;
   }
 
-  /** Checks the MAC of a stored row that is not used. Every column must be loaded. */
+  /** As `isAuthentic`, for a check that reports the row itself: it neither logs a mismatch nor trusts the row afterwards. */
   matches<Entity extends Authenticated>(
     em: EntityManager,
     entity: EntityClass<Entity>,

@@ -88,7 +88,7 @@ export class Vault {
   }
 
   /**
-   * Whether the MAC of the row of a data key is right; undefined if the integrity key does not open.
+   * Whether the MAC of the row of a data key matches; undefined if the integrity key does not open.
    *
    * @param em sees the rows of all organisations
    */

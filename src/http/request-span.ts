@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RequestLogContext } from '../common/log.ts';
 import type { Span, Tracer } from '../common/tracing.ts';
 
-/** The methods that a span names; those are the ones of the semantic conventions. */
+/** The methods that the semantic conventions of OpenTelemetry name. Others could be any text. */
 const namedMethods: ReadonlySet<string> = new Set([
   ...['CONNECT', 'DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT', 'TRACE'],
 ]);

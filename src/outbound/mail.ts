@@ -31,7 +31,10 @@ export interface MailSender {
 
 /** How long the mail server may take to connect, to greet, and between two replies, in milliseconds. */
 const timeoutMs = 8_000;
-/** How long an e-mail may take in all, in milliseconds: a mail server can send a reply byte by byte. Shorter than a lease. */
+/**
+ * How long an e-mail may take in all, in milliseconds: a mail server can send a reply byte by byte. Shorter than the lease of an
+ * endpoint.
+ */
 const totalTimeoutMs = 15_000;
 
 /**

@@ -41,7 +41,7 @@ export class OtlpExporter implements SpanExporter {
   }
 
   export(spans: ReadableSpan[], done: (result: ExportResult) => void): void {
-    // A batch is sent in the context of the request whose span fills it, and is neither a part of it nor traced.
+    // The context is that of the request whose span has filled the batch. Sending is not part of that request, and not traced.
     currentRequest
       .exit(() => currentSpan.exit(() => this.#send(spans)))
       .then(
@@ -80,7 +80,7 @@ export class OtlpExporter implements SpanExporter {
   }
 }
 
-/** The receiver has answered with a status that is no success. */
+/** The error when the receiver answers with a status other than 2xx. */
 class RefusedError extends Error {
   readonly code: string;
 

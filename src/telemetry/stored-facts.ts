@@ -13,12 +13,12 @@ export interface StoredFacts {
   oldestTransactionSeconds: number;
 }
 
-/** The dependencies of reading the facts. */
+/** The dependencies of `readStoredFacts`. */
 export type StoredFactsDependencies = Pick<ConnectionDeps, 'apps'> & {
   database: Pick<Database, 'asSystem'>;
 };
 
-/** Reads the facts about all organisations, and the age of the oldest transaction, one after the other. */
+/** Reads the metrics of all organisations, one statement after the other, so that they take one connection of the pool. */
 export async function readStoredFacts({ apps, database }: StoredFactsDependencies): Promise<StoredFacts> {
   const em = database.asSystem();
   const connections: StoredFacts['connections'] = await em.execute(

@@ -15,7 +15,7 @@ export interface StoredMetrics {
   refresh(): Promise<void>;
 }
 
-/** The dependencies of these metrics. */
+/** The dependencies of `createStoredMetrics`. */
 export type StoredMetricsDependencies = StoredFactsDependencies & { log: Logger };
 
 /** Registers the metrics that are read from the database. Scrapes at the same time share a reading. */
@@ -83,7 +83,7 @@ export function createStoredMetrics(registry: Registry, deps: StoredMetricsDepen
   let cached: { until: number; facts: Promise<StoredFacts | undefined> } | undefined;
   const readCached = () => {
     if (cached && cached.until > performance.now()) return cached.facts;
-    // A slow reading is waited for, and no other one starts.
+    // While a slow reading runs, no other one starts.
     const reading = {
       until: Number.POSITIVE_INFINITY,
       facts: Promise.resolve<StoredFacts | undefined>(undefined),

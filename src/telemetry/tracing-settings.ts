@@ -11,7 +11,7 @@ export const samplerNames = [
   'parentbased_traceidratio',
 ] as const;
 
-/** What the `OTEL_*` variables say about traces. */
+/** The settings of traces, from the `OTEL_*` variables. */
 export interface TracingSettings {
   /** The address of the receiver for traces: `http://localhost:4318/v1/traces`. */
   url: string;

@@ -19,7 +19,7 @@ import { OtlpExporter } from './otlp-exporter.ts';
 import { createSampler } from './sampler.ts';
 import type { Proxying, TracingSettings } from './tracing-settings.ts';
 
-/** The most time that a server that stops waits for the receiver, in milliseconds. */
+/** How long a server that stops waits for the receiver at most, in milliseconds. */
 const flushMs = 2_000;
 
 /** The traces of a server. */
@@ -72,6 +72,7 @@ interface LocalTrace {
 
 const kinds = { server: SpanKind.SERVER, client: SpanKind.CLIENT, internal: SpanKind.INTERNAL };
 
+/** A span of OpenTelemetry's SDK. */
 class TracedSpan implements Span {
   readonly traceId: string;
   readonly spanId: string;

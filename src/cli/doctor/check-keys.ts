@@ -10,7 +10,7 @@ import { createFindings, type Finding } from './finding.ts';
 const { ok, problem } = createFindings('keys');
 
 const batchRows = 500;
-/** The most findings of a kind, so that a lost table does not print a line for each organisation. */
+/** The most findings of a kind: if the table is lost, every organisation would have one. */
 const maxFindings = 100;
 
 /** The data keys of one root key that do not open. */
@@ -20,9 +20,9 @@ interface RootKeyUse {
 }
 
 /**
- * Unwraps every stored data key, and checks the MAC of its row. A row that was changed is damaged, and is named with its
- * organisation; a row that was not, and does not open, has another root key than the one that wrapped it. Without the integrity
- * key, a root key is wrong if none of its data keys opens.
+ * Unwraps every stored data key, and checks the MAC of its row. A row whose MAC does not match is damaged, and is named with its
+ * organisation. For other rows that do not open, the root key is wrong if it opens no data key; if it opens others, the row is
+ * damaged.
  *
  * @param em sees the rows of all organisations
  * @param source the setting that has the root keys
@@ -105,7 +105,7 @@ async function describeDamage(em: EntityManager, { id, orgId, purpose }: DataKey
   };
 }
 
-/** Finds organisations without an active data key of a purpose, unless the damaged row of it is named already. */
+/** Finds organisations that lack the active data key of a purpose, except those whose damaged row is named already. */
 async function findMissingKeys(em: EntityManager, damaged: readonly DataKey[]): Promise<Finding[]> {
   const rows = await em.execute<{ orgId: string; name: string; purpose: string }[]>(
     `select organisation.id as "orgId", name, purpose

@@ -6,7 +6,7 @@ import { safeErrorFields } from '../../common/log.ts';
 import { AppConnection } from '../app-connection.entity.ts';
 import { rejectionCodes } from '../check-interval.ts';
 import { openCredentials, retryIfReplaced } from '../credentials/seal.ts';
-import { verificationColumns, withoutKept } from '../credentials/verify.ts';
+import { omitUnchanged, verificationColumns } from '../credentials/verify.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 import { storeVerification } from '../operations/store-verification.ts';
 import { budgetedOutbound } from '../rate-budget/budgeted-outbound.ts';
@@ -113,7 +113,7 @@ async function store(
   const { id, orgId, name: connectionName, projectId, credentialsHash } = before;
   if (result.status === before.verificationStatus) {
     const em = deps.database.forOrganisation(orgId);
-    const changed = { ...withoutKept(columns, before), nextCheckAt };
+    const changed = { ...omitUnchanged(columns, before), nextCheckAt };
     await em.nativeUpdate(AppConnection, { id, orgId, credentialsHash }, changed);
     return;
   }

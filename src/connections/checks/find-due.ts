@@ -23,14 +23,15 @@ export interface DueHost {
 
 const interval = `make_interval(hours => ${checkEverySql})`;
 
-/** How long a connection waits that does not work, as `nextCheckOfHost`. The parameter is the time now. */
+/** How long a connection that does not work waits for its check, as `nextCheckOfHost` computes it. The parameter is the time now. */
 const failureInterval = `least(greatest(?::timestamptz - failing_since, make_interval(secs => ${minOutageMs / 1_000})),
   make_interval(secs => ${maxOutageMs / 1_000}))`;
 
 /**
  * Gives connections a time within their interval: new and updated ones, those that were verified by hand, and those of earlier
  * versions. Also those whose time is later than any that is set, which a server with a wrong clock has set. The ids spread them
- * over the interval. Those that do not work are checked again within minutes, and then rarer.
+ * over the interval. Those that do not work are checked again within minutes, and then
+ * less often.
  */
 export async function scheduleConnections({ database }: DueDeps): Promise<void> {
   const now = currentTime();
@@ -46,8 +47,8 @@ export async function scheduleConnections({ database }: DueDeps): Promise<void> 
 }
 
 /**
- * Postpones the checks of connections that were used within the interval, and whose app accepted the credentials. What ends when it
- * is not used ends later then: the job that warns of it finds that out.
+ * Postpones the checks of connections that were used within the interval, and whose app accepted the credentials. Use also postpones
+ * the end of credentials that end when they are unused, so the job that warns of it is made to compute it again.
  */
 export async function spareUsedConnections({ database }: DueDeps): Promise<void> {
   const now = currentTime();
@@ -91,7 +92,10 @@ export interface CheckBacklog {
   latenessSeconds: number;
 }
 
-/** Measures the checks that are due in all organisations. Of a host that does not answer, none is before its next check. */
+/**
+ * Measures the checks that are due in all organisations. Those of a host that does not answer are not due before the host is checked
+ * again.
+ */
 export async function measureCheckBacklog({
   apps,
   database,

@@ -116,8 +116,8 @@ export function verificationColumns(
   };
 }
 
-/** What a verification keeps if it finds nothing new, and others may have changed while the app was asked. */
-const keptColumns: readonly string[] = [
+/** The columns that another job may change while an app is asked. A verification that finds nothing new does not write them. */
+const concurrentColumns: readonly string[] = [
   'account',
   'verificationDetails',
   'expiresAt',
@@ -125,13 +125,16 @@ const keptColumns: readonly string[] = [
   'expiryWarningAt',
 ] satisfies (keyof VerificationColumns)[];
 
-/** Leaves out the columns that a verification keeps, so that storing it undoes neither a warning nor another verification. */
-export function withoutKept<Columns extends VerificationColumns>(
+/**
+ * Omits the columns that another job may have changed and this verification has not, so that storing it undoes neither a warning nor
+ * another verification.
+ */
+export function omitUnchanged<Columns extends VerificationColumns>(
   columns: Columns,
   before: VerificationColumns,
 ): Partial<Columns> {
   const entries = Object.entries(columns).filter(([name, value]) => {
-    return !keptColumns.includes(name) || value !== (before[name as keyof VerificationColumns] ?? null);
+    return !concurrentColumns.includes(name) || value !== (before[name as keyof VerificationColumns] ?? null);
   });
   return Object.fromEntries(entries) as Partial<Columns>;
 }

@@ -10,6 +10,9 @@ const batchSize = 1_000;
 /** How long a new key may wait for the app before its old one counts as stuck, in hours. */
 const maxPendingHours = 24;
 
+/** Whether the app has rejected the credentials. Their end has come, so their age needs no warning. */
+const isRejectedSql = `(verification_status = 'REJECTED' and verification_code in ('${rejectionCodes.join("', '")}'))`;
+
 /**
  * Stores when the keys of this server are due for rotation, if nothing rotates them: because the
  * schedule of rotations is off, or because the app does not accept the next key.
@@ -23,10 +26,10 @@ export async function forecastKeyAges({ database }: { database: Database }, days
       from (select aged_id, at from (select id as aged_id, expires_at as known, (
           select min((key ->> 'createdAt')::timestamptz) + make_interval(hours => 24 * ?::int)
           from jsonb_array_elements(keys) as key
-          where key ->> 'state' = 'ACTIVE'
-            and not (verification_status = 'REJECTED' and verification_code in ('${rejectionCodes.join("', '")}')) and (?::int = 0 or exists (select from jsonb_array_elements(keys) as next
-            where next ->> 'state' = 'PENDING' and (next ->> 'createdAt')::timestamptz
-              < ?::timestamptz - make_interval(hours => ${maxPendingHours})))) as at
+          where key ->> 'state' = 'ACTIVE' and not ${isRejectedSql}
+            and (?::int = 0 or exists (select from jsonb_array_elements(keys) as next
+              where next ->> 'state' = 'PENDING' and (next ->> 'createdAt')::timestamptz
+                < ?::timestamptz - make_interval(hours => ${maxPendingHours})))) as at
         from app_connection where is_platform_managed_credentials and deleted_at is null
           and last_verified_at is not null) as each where known is distinct from at limit ${batchSize}) as aged
       where id = aged_id`,

@@ -4,14 +4,15 @@ import type { RecordedEvent } from '../../audit/hash-chain.ts';
 import { currentTime } from '../../common/clock.ts';
 import { updateRow } from '../../database/row-statements.ts';
 import { AppConnection } from '../app-connection.entity.ts';
-import { clearedFailure, verificationColumns, withoutKept } from '../credentials/verify.ts';
+import { clearedFailure, omitUnchanged, verificationColumns } from '../credentials/verify.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 import type { PrepareAlongside } from '../persistence/change-connection.ts';
 
 /**
- * Stores the result of verifying the credentials of a connection, with its audit event. The version stays the same. If the connection
- * was deleted meanwhile, or has other credentials, the result is about nothing that is in use: only that a caller has asked for it
- * is recorded, without a changed field, so that nobody is told that the connection has failed.
+ * Stores the result of verifying the credentials of a connection, with its audit event. The version stays the same.
+ *
+ * If the connection was deleted or got other credentials meanwhile, the result is not stored. The event of a caller's verification
+ * then has no changed field, because one would make a webhook report that the connection has failed.
  *
  * @param before the connection as it was read before its credentials were verified
  * @param options `alongside`: what is stored with the result; `nextCheckAt`: the next check, or absent if the schedule of checks
@@ -30,7 +31,7 @@ export async function storeVerification(
   const { id, orgId } = before;
   const { method } = resolveAppAndMethod(deps, before);
   const columns = { ...verificationColumns(method, result, currentTime(), before), nextCheckAt };
-  const changed = Object.keys(withoutKept(columns, before)) as (keyof typeof columns)[];
+  const changed = Object.keys(omitUnchanged(columns, before)) as (keyof typeof columns)[];
   const fields = [...(event.fields ?? []), ...clearedFailure(before, columns)];
   const recorded = { ...event, fields };
   await storeWithEvents(deps, orgId, {

@@ -103,8 +103,9 @@ export async function updateConnection(
         ...revocation?.columns,
         // The key of this server stays, and so does its age.
         ...(before.isPlatformManagedCredentials && pickExpiry(before)),
-        // They were about the old credentials, and about the old URL.
+        // It was about the old credentials.
         keyRegistrationFailure: null,
+        // It was about the old URL.
         ...(isMoved && { conversionVerification: null }),
       };
 

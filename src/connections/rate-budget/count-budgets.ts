@@ -4,15 +4,15 @@ import { retentionMs } from './budget-store.ts';
 import { defaultMaxShare } from './max-share.ts';
 
 /**
- * What is left of a rate budget in its window. `unknown`: the app has not stated its limit. `open`: a tenth of what the connection
- * may spend, or more. `low`: less. `spent`: nothing. `blocked`: the app refuses requests.
+ * The levels of a rate budget: what is left of it in its window. `unknown`: the app has not stated its limit. `open`: a tenth of what
+ * the connection may spend, or more. `low`: less. `spent`: nothing. `blocked`: the app refuses requests.
  */
 export const budgetLevels = ['unknown', 'open', 'low', 'spent', 'blocked'] as const;
 
 /** The number of rate budgets by what is left of them. */
 export type BudgetCounts = Readonly<Record<(typeof budgetLevels)[number], number>>;
 
-/** As `getAllowance`, with the share of the connection. */
+/** What the connection may spend, as `getAllowance` computes it. */
 const allowance = `least(greatest(1, floor("limit" * share / 100)), "limit" - others)`;
 
 /** Counts the rate budgets of all connections with a window or a refusal that is not over. The table has those of the last day. */

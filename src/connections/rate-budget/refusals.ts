@@ -2,7 +2,7 @@ import type { App } from '../../apps/app.ts';
 import { AppError } from '../../common/errors.ts';
 import { type BudgetRefusalReason, budgetRefusalMeasurements } from '../../common/measurements.ts';
 
-/** A rate budget refuses a request. Nothing was sent. */
+/** The error when a rate budget refuses a request, which was not sent. */
 export class BudgetRefusal extends AppError {
   readonly reason: BudgetRefusalReason;
 
@@ -12,7 +12,7 @@ export class BudgetRefusal extends AppError {
   }
 }
 
-/** Takes a permit, and measures if it is refused. */
+/** Takes a permit, and publishes a measurement if it is refused. */
 export async function measuringRefusals<Permit>(take: () => Promise<Permit>): Promise<Permit> {
   try {
     return await take();

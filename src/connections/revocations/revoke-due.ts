@@ -25,8 +25,8 @@ const finalOutcomes: readonly AuditEvent['outcome'][] = ['OK', 'CONNECTION_IN_US
 
 /**
  * Revokes the credentials of a connection that others have replaced, if they are due. A failure is tried again, each time after
- * twice as long, up to an hour, and given up after a day. Then, as after a success, they are deleted with an audit event. Those that
- * a connection uses again are deleted and not revoked.
+ * twice as long, up to an hour, and given up after a day. Then, as after a success, they are deleted with an audit event. Credentials
+ * that a connection uses again are deleted and not revoked.
  *
  * @param signal aborts when the server stops; then it is tried again later
  */
@@ -36,7 +36,7 @@ export async function revokeDue(
   id: string,
   signal: AbortSignal,
 ): Promise<void> {
-  // One that fails holds up no others of the connection.
+  // A revocation that fails must not delay the others of the connection.
   const tried = new Set<string>();
   for (;;) {
     const connection = await readConnection(deps, orgId, id);
@@ -89,7 +89,7 @@ async function tryToRevoke(
   const em = deps.database.forOrganisation(orgId);
   const stored = await openCredentials(deps, em, connection);
   const replaced = openRevocation(revocation, stored);
-  // Somebody may have gone back to them, or have given them to another connection, since the revocation was requested.
+  // Since the revocation was requested, a caller may have stored them again, in this connection or in another one.
   const credentialsHash = await hashCredentials(deps, { ...resolved, orgId }, replaced);
   const others = { orgId, credentialsHash, deletedAt: null };
   if (haveSameSecret(stored, replaced) || (await em.count(AppConnection, others)) > 0)

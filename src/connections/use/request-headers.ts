@@ -11,7 +11,7 @@ const ownHeaders: ReadonlySet<string> = new Set([
   ...['x-http-method', 'x-http-method-override', 'x-method-override', 'x-original-url', 'x-rewrite-url'],
   // The response has to be readable and whole, so that the credentials can be removed from it.
   ...['accept-encoding', 'range', 'if-range'],
-  // They name the caller's traces, and are not for others (docs/operations/traces.md).
+  // Other organisations could link requests by the caller's trace (docs/operations/traces.md).
   ...['traceparent', 'tracestate', 'baggage'],
   // For this server.
   'x-app-connections-consumer',

@@ -6,8 +6,8 @@ export type BackgroundWork = 'jobs' | 'webhooks';
 const kinds = new AsyncLocalStorage<BackgroundWork>();
 
 /**
- * Runs background work, all of which of a kind has one share of the database connections. With a share for each organisation,
- * checks of fifty organisations would leave a fiftieth of the connections to a request.
+ * Runs background work. All work of a kind has one share of the database connections together: with a share for each organisation,
+ * the checks of fifty organisations would leave a fiftieth of the connections to a request.
  */
 export function inBackground<T>(kind: BackgroundWork, task: () => T): T {
   return kinds.run(kind, task);

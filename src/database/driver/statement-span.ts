@@ -5,7 +5,7 @@ const kinds: ReadonlySet<string> = new Set([
   ...['BEGIN', 'COMMIT', 'ROLLBACK', 'SAVEPOINT', 'RELEASE'],
 ]);
 
-/** Starts the span of a statement in the current one. It has the kind of the statement, and neither its text nor its values. */
+/** Starts the span of a statement in the current span. It has the kind of the statement, and neither its text nor its values. */
 export function startStatementSpan(text: string): Span | undefined {
   const parent = currentSpan.getStore();
   if (!parent) return undefined;
@@ -28,8 +28,8 @@ function startDatabaseSpan(parent: Span, kind: string): Span | undefined {
   });
 }
 
-/** Ends a span with the result of its task, which it returns. */
-export function endWith<Result>(span: Span | undefined, result: Promise<Result>): Promise<Result> {
+/** Ends a span when its task ends. Returns the result of the task. */
+export function endSpanAfter<Result>(span: Span | undefined, result: Promise<Result>): Promise<Result> {
   if (!span) return result;
   return result.then(
     (value) => {
