@@ -5,7 +5,7 @@ import { Secret } from '../common/secret.ts';
 import { hostPort } from '../outbound/host-port.ts';
 import { createOutbound } from '../outbound/outbound.ts';
 import { OutboundError } from '../outbound/outbound-error.ts';
-import type { HttpProxy } from '../outbound/proxy.ts';
+import type { ProxySettings } from '../outbound/proxy.ts';
 import { bearerToken, type Environment } from './env-schema.ts';
 
 /** The receiver of checkpoints, and its credentials. */
@@ -14,12 +14,6 @@ export interface CheckpointReceiver {
   token: Secret | undefined;
   /** An absolute path. The file is read before each delivery. */
   tokenFile: string | undefined;
-}
-
-/** The operator's HTTP proxy, as in `Config`. */
-interface Proxying {
-  outboundProxy: HttpProxy | undefined;
-  outboundProxyResolves: boolean;
 }
 
 /** A server that stops waits for the last delivery. */
@@ -62,7 +56,7 @@ export function parseCheckpointReceiver(
  */
 export function openCheckpointReceiver(
   { url: text, token, tokenFile }: CheckpointReceiver,
-  { outboundProxy, outboundProxyResolves }: Proxying,
+  { outboundProxy, outboundProxyResolves }: ProxySettings,
 ): CheckpointSink {
   const url = new URL(text);
   const readToken = () => (tokenFile ? readTokenFile(tokenFile) : token);

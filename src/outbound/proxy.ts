@@ -16,6 +16,12 @@ export interface HttpProxy {
   authorization?: Secret;
 }
 
+/** The settings of the operator's HTTP proxy, as in `Config`. */
+export interface ProxySettings {
+  outboundProxy: HttpProxy | undefined;
+  outboundProxyResolves: boolean;
+}
+
 /**
  * Parses `http://host:port` or `http://user:password@host:port`, where user and password are percent-encoded.
  *

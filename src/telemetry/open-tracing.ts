@@ -1,11 +1,12 @@
 import type { App } from '../apps/app.ts';
 import type { Logger } from '../common/log.ts';
+import type { ProxySettings } from '../outbound/proxy.ts';
 import type { Tracing } from './tracing.ts';
-import type { Proxying, TracingSettings } from './tracing-settings.ts';
+import type { TracingSettings } from './tracing-settings.ts';
 
 /** Starts to trace, if it is configured; otherwise loads nothing. */
 export async function openTracing(
-  config: Proxying & { tracing: TracingSettings | undefined },
+  config: ProxySettings & { tracing: TracingSettings | undefined },
   { log, apps }: { log: Logger; apps: readonly App[] },
 ): Promise<Tracing | undefined> {
   if (!config.tracing) return undefined;

@@ -5,15 +5,13 @@ import { currentRequest, type Logger } from '../common/log.ts';
 import { currentSpan, nameFailure } from '../common/tracing.ts';
 import { hostPort } from '../outbound/host-port.ts';
 import { createOutbound, type OutboundClient } from '../outbound/outbound.ts';
-import type { Proxying, TracingSettings } from './tracing-settings.ts';
+import type { ProxySettings } from '../outbound/proxy.ts';
+import { buildOtlpHeaders, type TracingSettings } from './tracing-settings.ts';
 
 /** How often the log says at most that spans were lost, in milliseconds. */
 const warningIntervalMs = 60_000;
 
-const formats = {
-  'http/json': { mediaType: 'application/json', serializer: JsonTraceSerializer },
-  'http/protobuf': { mediaType: 'application/x-protobuf', serializer: ProtobufTraceSerializer },
-};
+const serializers = { 'http/json': JsonTraceSerializer, 'http/protobuf': ProtobufTraceSerializer };
 
 /**
  * Sends spans over OTLP/HTTP, once, through the outbound client: as with everything that leaves the server, certificates are
@@ -27,7 +25,11 @@ export class OtlpExporter implements SpanExporter {
   #lost = 0;
   #warnedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(settings: TracingSettings, { outboundProxy, outboundProxyResolves }: Proxying, log: Logger) {
+  constructor(
+    settings: TracingSettings,
+    { outboundProxy, outboundProxyResolves }: ProxySettings,
+    log: Logger,
+  ) {
     this.#settings = settings;
     this.#url = new URL(settings.url);
     this.#log = log;
@@ -59,12 +61,10 @@ export class OtlpExporter implements SpanExporter {
   }
 
   async #send(spans: ReadableSpan[]): Promise<void> {
-    const { mediaType, serializer } = formats[this.#settings.protocol];
-    const body = serializer.serializeRequest(spans);
+    const body = serializers[this.#settings.protocol].serializeRequest(spans);
     if (!body) return;
-    const headers = Object.entries(this.#settings.headers).map(([name, value]) => [name, value.reveal()]);
     const { status } = await this.#outbound.post(this.#url, {
-      headers: { ...Object.fromEntries(headers), 'content-type': mediaType },
+      headers: buildOtlpHeaders(this.#settings),
       body,
       ignoresBody: true,
     });

@@ -1,5 +1,4 @@
 import type { Secret } from '../common/secret.ts';
-import type { HttpProxy } from '../outbound/proxy.ts';
 
 /** Samplers by their names in OTEL_TRACES_SAMPLER. */
 export const samplerNames = [
@@ -26,8 +25,9 @@ export interface TracingSettings {
   ratio: number;
 }
 
-/** The operator's HTTP proxy, as in `Config`. */
-export interface Proxying {
-  outboundProxy: HttpProxy | undefined;
-  outboundProxyResolves: boolean;
+/** Builds the headers of a request to the receiver. */
+export function buildOtlpHeaders({ protocol, headers }: TracingSettings): Record<string, string> {
+  const own = Object.entries(headers).map(([name, value]) => [name, value.reveal()]);
+  const mediaType = protocol === 'http/json' ? 'application/json' : 'application/x-protobuf';
+  return { ...Object.fromEntries(own), 'content-type': mediaType };
 }

@@ -15,9 +15,10 @@ import type { Logger } from '../common/log.ts';
 import { serverId, version } from '../common/server-identity.ts';
 import type { Span, SpanAttributes, SpanDescription, Tracer } from '../common/tracing.ts';
 import { findBucket, otherPaths } from '../connections/rate-budget/find-bucket.ts';
+import type { ProxySettings } from '../outbound/proxy.ts';
 import { OtlpExporter } from './otlp-exporter.ts';
 import { createSampler } from './sampler.ts';
-import type { Proxying, TracingSettings } from './tracing-settings.ts';
+import type { TracingSettings } from './tracing-settings.ts';
 
 /** How long a server that stops waits for the receiver at most, in milliseconds. */
 const flushMs = 2_000;
@@ -35,10 +36,10 @@ export interface Tracing extends Tracer {
  */
 export function startTracing(
   settings: TracingSettings,
-  proxying: Proxying,
+  proxy: ProxySettings,
   { log, pathTemplates }: { log: Logger; pathTemplates: readonly string[] },
 ): Tracing {
-  const exporter = new OtlpExporter(settings, proxying, log);
+  const exporter = new OtlpExporter(settings, proxy, log);
   const resource = { 'service.version': version, 'service.instance.id': serverId, ...settings.resource };
   const provider = new TracerProvider({
     resource: defaultResource().merge(resourceFromAttributes(resource)),

@@ -3,6 +3,8 @@ import type { Config } from '../../config/config.ts';
 import { hostPort } from '../../outbound/host-port.ts';
 import { createOutbound, type OutboundClient } from '../../outbound/outbound.ts';
 import { OutboundError } from '../../outbound/outbound-error.ts';
+import type { ProxySettings } from '../../outbound/proxy.ts';
+import { buildOtlpHeaders } from '../../telemetry/tracing-settings.ts';
 import { createFindings, type Finding } from './finding.ts';
 
 const timeoutMs = 5_000;
@@ -10,9 +12,7 @@ const timeoutMs = 5_000;
 /** A host of Okta that every organisation in the cloud depends on, and that answers without credentials. */
 const oktaUrl = new URL('https://login.okta.com/');
 
-type Proxying = Pick<Config, 'outboundProxy' | 'outboundProxyResolves'>;
-
-const createClient = (config: Proxying, trusted: URL[]): OutboundClient =>
+const createClient = (config: ProxySettings, trusted: URL[]): OutboundClient =>
   createOutbound({
     trustedHosts: new Set(trusted.map(hostPort)),
     proxy: config.outboundProxy,
@@ -47,17 +47,12 @@ export async function checkTraces(config: Config): Promise<Finding> {
   const { tracing } = config;
   if (!tracing) return skipped('The variables of OpenTelemetry ask for no traces.');
   const url = new URL(tracing.url);
-  const isJson = tracing.protocol === 'http/json';
   const client = createClient(config, [url]);
-  const headers = Object.entries(tracing.headers).map(([name, value]) => [name, value.reveal()]);
   const remedy = 'Check OTEL_EXPORTER_OTLP_ENDPOINT and its headers. Traces are lost until then.';
   try {
     const { status } = await client.post(url, {
-      headers: {
-        ...Object.fromEntries(headers),
-        'content-type': isJson ? 'application/json' : 'application/x-protobuf',
-      },
-      body: isJson ? '{"resourceSpans":[]}' : '',
+      headers: buildOtlpHeaders(tracing),
+      body: tracing.protocol === 'http/json' ? '{"resourceSpans":[]}' : '',
       ignoresBody: true,
     });
     const isAccepted = status >= 200 && status <= 299;
