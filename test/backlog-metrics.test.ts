@@ -118,8 +118,8 @@ afterAll(async () => {
   await host.close();
 });
 
-describe('metrics of what waits', () => {
-  it('have the checks that are due, the webhooks and the rate budgets of all organisations', async () => {
+describe('metrics of backlogs', () => {
+  it('count the checks that are due, the webhooks and the rate budgets of all organisations', async () => {
     expect([await use('/api/v1/apps'), await use('/api/v1/logs')]).toEqual([200, 429]);
     expect(await use('/api/v1/logs')).toBe(503);
     // Some requests are sent before the server knows the limit.
@@ -151,7 +151,7 @@ describe('metrics of what waits', () => {
     expect(found).not.toHaveProperty([`app_connections_webhook_waiting_messages{state="disabled"}`]);
   });
 
-  it('have the requests that wait for a rate budget', async () => {
+  it('count the requests that wait for a rate budget', async () => {
     const leaving = new AbortController();
     expect(await use('/api/v1/users')).toBe(429);
     const waiting = use('/api/v1/users', { prefer: 'wait=65' }, leaving.signal);

@@ -162,7 +162,7 @@ describe('tags, owner and notes of a connection', () => {
   });
 });
 
-it('takes tags in either form of Unicode for the same ones', async () => {
+it('treats the composed and the decomposed form of a tag as the same tag', async () => {
   const [composed, decomposed] = ['caf\u00e9', 'cafe\u0301'];
   const created = await create('normalised', { tags: [tag(decomposed, decomposed)] });
   expect(created.tags).toEqual([tag(composed, composed)]);

@@ -281,7 +281,7 @@ describe('checks of connections', () => {
     await readUntil(mine, id, ({ health }) => health.status === 'VERIFIED' && health.nextCheckAt !== null);
   });
 
-  test('say nothing about credentials that others have replaced meanwhile', async () => {
+  test('report nothing about credentials that were replaced during the check', async () => {
     const mine = await server.newOrganisation();
     const { id } = await connect(mine, okta, 'an-old-token');
     const held: (() => void)[] = [];
@@ -356,7 +356,7 @@ describe('checks of connections', () => {
     expect(await outcomesOfOutage(mine)).toEqual(['NOT_AN_OKTA_ORG', 'OK']);
   });
 
-  test('come within minutes after a verification that the host has not answered, also of a new connection', async () => {
+  test('follow within minutes a verification without an answer, also of a new connection', async () => {
     const mine = await server.newOrganisation();
     const { id } = await connect(mine);
     okta.behave(failing(503));
@@ -647,7 +647,7 @@ describe('the end of the credentials of a connection', () => {
     await warnings(mine, id, 5);
   });
 
-  test('stays as it was found while a verification failed that had begun before', async () => {
+  test('is kept when a verification fails that began before it was found', async () => {
     const mine = await server.newOrganisation();
     const { id } = await connect(mine);
     await setCheckEvery(mine, id, 0);

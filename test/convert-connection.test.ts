@@ -232,7 +232,7 @@ describe('converting a connection with an API token to a service app whose key t
     expect(await read(id)).toEqual(refused);
   });
 
-  test('is not tried yet at another URL', async () => {
+  test('is pending again after an update of the URL', async () => {
     const { id, apiToken } = await connect();
     await convert(id, newApp());
     expect((await verify(id)).conversion?.verification.status).toBe('REJECTED');

@@ -1,9 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { entities } from '../src/bootstrap/entities.ts';
-import { createLog } from '../src/common/log.ts';
-import { lazyScopedEntityManager, ownerSession } from '../src/database/driver/session.ts';
-import { openOrm } from '../src/database/open-orm.ts';
 import { lastingData } from './testkit/database.ts';
+import { executeAsOwner } from './testkit/execute-as-owner.ts';
 import { errorOfStart, runProgram, startProgram } from './testkit/in-process.ts';
 import { createConnection, createMutation, okta, verifyMutation } from './testkit/operations.ts';
 import { createConnectionOverRest, restClient } from './testkit/rest.ts';
@@ -18,16 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-type Data = Awaited<ReturnType<typeof lastingData>>;
-
-/** Executes a statement as an administrator of the database would. */
-async function execute<Row extends object>(data: Data, sql: string): Promise<Row[]> {
-  const orm = await openOrm(data.location, entities, createLog('silent'));
-  const rows = await lazyScopedEntityManager(() => orm.em.fork(), ownerSession).execute<Row[]>(sql);
-  await orm.close(true);
-  return rows;
-}
-
+/** Changes a byte of the wrapped key. */
 const changedByte = `wrapped = overlay(wrapped placing case when substr(wrapped, 99, 1) = 'A' then 'B' else 'A' end from 99)`;
 
 describe('a damaged data key', () => {
@@ -39,7 +27,7 @@ describe('a damaged data key', () => {
     ['FINGERPRINT', 'mac', `mac = reverse(mac)`],
     ['SEAL', 'retired_at', 'retired_at = now()'],
   ])(
-    '(%s, changed in %s) concerns its organisation only, whose callers get its id',
+    '(%s, changed in %s) affects only its organisation, whose callers get the id of the key',
     async (purpose, _, change) => {
       const organisation = await server.newOrganisation();
       const another = await server.newOrganisation();
@@ -117,13 +105,13 @@ describe('a damaged data key', () => {
     },
   );
 
-  it('does not keep a server from starting, unless it is the integrity key, which the error names', async () => {
+  it('keeps no server from starting, except the integrity key, which the error names', async () => {
     await using stack = new AsyncDisposableStack();
-    const data = await lastingData(stack);
-    const environment = { ...data.environment, ENCRYPTION_KEYS: rootKey('k1') };
+    const { location, environment: data } = await lastingData(stack);
+    const environment = { ...data, ENCRYPTION_KEYS: rootKey('k1') };
     await runProgram('admin', environment, 'create-organisation', '--name', 'Acme');
-    await execute(
-      data,
+    await executeAsOwner(
+      location,
       `update data_key set root_key_id = 'k2' where purpose = 'SEAL' and org_id = (select id from organisation where name = 'Acme')`,
     );
     const started = stack.use(startProgram({ ...environment, BOOTSTRAP_API_KEY: 'k'.repeat(40) }));
@@ -132,9 +120,9 @@ describe('a damaged data key', () => {
     started.kill('SIGTERM');
     await started.ended();
 
-    await execute(data, `update data_key set root_key_id = 'k1'`);
-    const [integrityKey] = await execute<{ id: string }>(
-      data,
+    await executeAsOwner(location, `update data_key set root_key_id = 'k1'`);
+    const [integrityKey] = await executeAsOwner<{ id: string }>(
+      location,
       `update data_key set ${changedByte} where purpose = 'INTEGRITY' returning id`,
     );
     expect(await errorOfStart(environment)).toContain(`The integrity key ${integrityKey?.id} does not open.`);

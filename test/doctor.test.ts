@@ -1,10 +1,7 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { entities } from '../src/bootstrap/entities.ts';
-import { createLog } from '../src/common/log.ts';
-import { lazyScopedEntityManager, ownerSession } from '../src/database/driver/session.ts';
-import { openOrm } from '../src/database/open-orm.ts';
 import { lastingData } from './testkit/database.ts';
+import { executeAsOwner } from './testkit/execute-as-owner.ts';
 import { runProgram } from './testkit/in-process.ts';
 import { startOtlpReceiver } from './testkit/otlp-receiver.ts';
 import { rootKey } from './testkit/root-key.ts';
@@ -27,12 +24,7 @@ async function doctor(environment: Environment): Promise<Report> {
 const selectFindings = ({ findings }: Report, ...checks: string[]) =>
   findings.filter(({ check }) => checks.includes(check));
 
-/** Executes a statement as an administrator of the database would. */
-async function execute(data: Data, sql: string): Promise<void> {
-  const orm = await openOrm(data.location, entities, createLog('silent'));
-  await lazyScopedEntityManager(() => orm.em.fork(), ownerSession).execute(sql);
-  await orm.close(true);
-}
+const execute = ({ location }: Data, sql: string) => executeAsOwner(location, sql);
 
 /** A database with an organisation, and its settings. */
 async function createData(

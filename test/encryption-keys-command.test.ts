@@ -3,11 +3,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { GraphQLClient } from 'graphql-request';
 import { describe, expect, it, vi } from 'vitest';
-import { entities } from '../src/bootstrap/entities.ts';
-import { createLog } from '../src/common/log.ts';
-import { lazyScopedEntityManager, ownerSession } from '../src/database/driver/session.ts';
-import { openOrm } from '../src/database/open-orm.ts';
 import { lastingData, testDatabaseUrl } from './testkit/database.ts';
+import { executeAsOwner } from './testkit/execute-as-owner.ts';
 import { runProgram, startProgram } from './testkit/in-process.ts';
 import { createMutation, okta } from './testkit/operations.ts';
 import { runScript } from './testkit/process.ts';
@@ -115,13 +112,12 @@ describe('npm run keys', () => {
       ),
     ]);
 
-    const orm = await openOrm(location, entities, createLog('silent'));
-    const owner = lazyScopedEntityManager(() => orm.em.fork(), ownerSession);
-    const [{ orgId }] = await owner.execute<[{ orgId: string }]>(
+    const [damagedKey] = await executeAsOwner<{ orgId: string }>(
+      location,
       `update data_key set wrapped = overlay(wrapped placing '----' from 99)
         where purpose = 'FINGERPRINT' and org_id = (select id from organisation where name = 'Acme') returning org_id as "orgId"`,
     );
-    await orm.close(true);
+    const orgId = damagedKey?.orgId;
     const damaged = await keys(environment, 'status');
     const name = `The FINGERPRINT key [0-9a-f-]{36} of organisation ${orgId} \\("Acme"\\) is damaged\\.`;
     const remedy = /Restore the row of data_key .*no connection of the organisation can be changed\./;

@@ -165,7 +165,7 @@ describe('notifications for people', () => {
     expect(await server.dump()).not.toContain(mailPassword);
   });
 
-  it('are tried for three days each, however long others that are in the same digest have been tried', async () => {
+  it('are each tried for three days, however long other events of the same digest were tried', async () => {
     const { organisation, id } = await start({ url: 'mailto:ops@example.com', format: 'EMAIL' });
     mail.refuseWith(451);
     await connect(organisation, 'first');

@@ -182,7 +182,7 @@ describe('rotating the key of a service app whose keys are kept in Okta', () => 
     expect((await app.verify()).verification.status).toBe('VERIFIED');
   });
 
-  test('tells that a connection works again whose old key Okta no longer has', async () => {
+  test('sends connection.recovered when a new key replaces one that Okta no longer has', async () => {
     const app = await RotatingApp.create(standIn, organisation);
     const { id } = await createEndpoint(organisation.client, { url: receiver.url });
     const keys = publicJwks(await app.rotate());

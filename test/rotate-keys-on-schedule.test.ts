@@ -249,7 +249,7 @@ describe('a server with CONNECTION_KEY_ROTATION_DAYS=0', () => {
     }
   });
 
-  it('says nothing of the age of a key that Okta rejects', async () => {
+  it('does not warn of the age of a key that Okta rejects', async () => {
     const config = { trustedInstanceHosts: new Set([standIn.hostPort]), connectionKeyRotationDays: 0 };
     const off = await startTestServer({ config, ...scheduled });
     try {

@@ -43,7 +43,7 @@ async function run(
   };
 }
 
-it('loads no SDK of OpenTelemetry without its variables, and sends all spans before it ends with them', async () => {
+it('a server without OTEL_ variables loads no SDK of OpenTelemetry, and one with them sends all spans before it ends', async () => {
   const stopped = { code: 0, signal: null };
   const untraced = await run({ OTEL_SERVICE_NAME: 'unused' });
   // pg-boss loads the interface, which does nothing without an SDK.

@@ -230,7 +230,7 @@ describe('traces', () => {
     expect(started.logs()).not.toContain('for-the-receiver');
   });
 
-  it('have a trace of its own for each check and each delivery of webhooks', async () => {
+  it('include one for each check and each delivery of webhooks', async () => {
     await using stack = new AsyncDisposableStack();
     const receiver = stack.use(await startOtlpReceiver());
     const webhooks = stack.use(await startReceiver());
@@ -334,7 +334,7 @@ describe('traces', () => {
     expect(started.logs()).toContain(`"traceId":"${unsampled}"`);
   });
 
-  it('are off unless the variables of OpenTelemetry ask for them, and wrong values are named', () => {
+  it('are off unless the variables of OpenTelemetry ask for them, and errors name wrong variables', () => {
     const read = (variables: Record<string, string>) => readConfig(variables).tracing;
     const endpoint = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318/' };
     expect(read({})).toBeUndefined();
