@@ -5,7 +5,7 @@ import type { Vault } from '../encryption/vault.ts';
 import { sealWebhookSecrets, type WebhookSecrets } from './secrets.ts';
 import { WebhookEndpoint } from './webhook-endpoint.entity.ts';
 
-/** What says where an endpoint sends which events. */
+/** The values of an endpoint that its creator gives. */
 type EndpointValues = Pick<WebhookEndpoint, 'id' | 'orgId' | 'url' | 'format'> &
   Partial<Pick<WebhookEndpoint, 'description' | 'eventTypes' | 'projectIds'>>;
 

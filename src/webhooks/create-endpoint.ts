@@ -6,7 +6,13 @@ import type { Secret } from '../common/secret.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import type { Caller } from '../identity/caller.ts';
 import { buildEndpoint } from './build-endpoint.ts';
-import { assertProjectsExist, endpointEvent, isListed, maxEndpoints, requireWriting } from './endpoints.ts';
+import {
+  assertProjectsExist,
+  endpointEvent,
+  maxEndpoints,
+  requireWriting,
+  visibleEndpoints,
+} from './endpoints.ts';
 import type { CreateWebhookEndpoint } from './input-schemas.ts';
 import { generateWebhookSecret } from './secrets.ts';
 import { toStoredTarget } from './target.ts';
@@ -41,7 +47,7 @@ export async function createWebhookEndpoint(
       prepare: async (em, trail) => {
         const reader = deps.database.forOrganisation(orgId);
         await assertProjectsExist(reader, orgId, projectIds);
-        if ((await reader.count(WebhookEndpoint, { orgId, ...isListed })) >= maxEndpoints) {
+        if ((await reader.count(WebhookEndpoint, { orgId, ...visibleEndpoints })) >= maxEndpoints) {
           const message = `The organisation has ${maxEndpoints} webhook endpoints already. Delete one of them first.`;
           throw validationError([{ path: ['url'], message }]);
         }

@@ -14,7 +14,7 @@ export type DeliveryDeps = QueueDeps & Senders;
 
 /** How long an endpoint waits if too many other requests are under way, in milliseconds. */
 export const busyMs = 1_000;
-/** How long the owners of an organisation wait if the mail server does not answer, in milliseconds: it is the same for all. */
+/** How long all owners of an organisation wait if the mail server does not answer, in milliseconds: they share the mail server. */
 const unreachableMs = 60_000;
 
 /** The result of sending messages. */
@@ -24,7 +24,7 @@ export interface BatchResult {
   pausedUntil: Date | undefined;
 }
 
-/** Sends messages to people, all together. Those to owners are to one of them. */
+/** Sends messages to people in one digest. Messages to owners all have the same recipient. */
 export async function deliverDigest(
   deps: DeliveryDeps,
   endpoint: WebhookEndpoint,

@@ -15,8 +15,8 @@ import { ownersUrl, WebhookEndpoint } from './webhook-endpoint.entity.ts';
 /** The most endpoints of an organisation. */
 export const maxEndpoints = 50;
 
-/** A condition for the endpoints that callers see. */
-export const isListed = { url: { $ne: ownersUrl } } as const;
+/** The condition of endpoints that callers see. */
+export const visibleEndpoints = { url: { $ne: ownersUrl } } as const;
 
 /**
  * Lists the webhook endpoints of the organisation, oldest first.
@@ -31,7 +31,7 @@ export async function listWebhookEndpoints(deps: ConnectionDeps, caller: Caller)
       .forOrganisation(orgId)
       .find(
         WebhookEndpoint,
-        { orgId, ...isListed },
+        { orgId, ...visibleEndpoints },
         { orderBy: { createdAt: 'asc', id: 'asc' }, limit: maxEndpoints },
       );
   });
@@ -51,7 +51,7 @@ export async function getWebhookEndpoint(
     requireReading(caller);
     const { orgId } = caller;
     const em = deps.database.forOrganisation(orgId);
-    const endpoint = await em.findOne(WebhookEndpoint, { id, orgId, ...isListed });
+    const endpoint = await em.findOne(WebhookEndpoint, { id, orgId, ...visibleEndpoints });
     if (!endpoint) throw endpointNotFound();
     return endpoint;
   });
@@ -82,7 +82,7 @@ export async function findEndpointToChange(
   { id, orgId }: Pick<WebhookEndpoint, 'id' | 'orgId'>,
 ): Promise<WebhookEndpoint> {
   const options = { populate: ['sealedSecrets', 'mac'], refresh: true } as const;
-  const endpoint = await em.findOne(WebhookEndpoint, { id, orgId, ...isListed }, options);
+  const endpoint = await em.findOne(WebhookEndpoint, { id, orgId, ...visibleEndpoints }, options);
   if (!endpoint) throw endpointNotFound();
   (await vault.rowMacs(em)).verify(em, WebhookEndpoint, endpoint);
   return endpoint;

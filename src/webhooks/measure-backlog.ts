@@ -2,8 +2,8 @@ import { currentTime } from '../common/clock.ts';
 import type { Database } from '../database/database.ts';
 
 /**
- * The states of endpoints. `failing`: every attempt has failed since one did. `disabled`: by a caller, or by the server because it
- * did nothing but fail. That for owners of connections is failing while an e-mail to one of them does.
+ * The states of endpoints. `failing`: every attempt has failed since one did. `disabled`: by a caller, or by the server after days of
+ * failures. The endpoint for owners of connections is `failing` while e-mails to one of them fail.
  */
 export const endpointStates = ['working', 'failing', 'disabled'] as const;
 
@@ -13,11 +13,11 @@ export interface WebhookBacklog {
   endpoints: number;
   /** Number of messages that wait for their first or next attempt. */
   messages: number;
-  /** The age of the oldest event of these, or that no server has made messages of; 0 if there is none. */
+  /** The age of the oldest event that waits, in a message or still in the audit trail; 0 if there is none. */
   oldestSeconds: number;
 }
 
-/** Measures what waits for the webhook endpoints of all organisations, by state. Indexes lead from each to what waits for it. */
+/** Measures what waits for the webhook endpoints of all organisations, by state. It reads indexes, and no delivered messages. */
 export async function measureWebhookBacklog(database: Pick<Database, 'asSystem'>): Promise<WebhookBacklog[]> {
   const rows = await database.asSystem().execute<WebhookBacklog[]>(
     `select case when disabled_at is not null then 'disabled' when failing_since is not null or pending."hasFailed" then 'failing'

@@ -11,7 +11,7 @@ import {
 } from '../common/pagination.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import type { Caller } from '../identity/caller.ts';
-import { endpointNotFound, isListed, requireReading } from './endpoints.ts';
+import { endpointNotFound, requireReading, visibleEndpoints } from './endpoints.ts';
 import { WebhookEndpoint } from './webhook-endpoint.entity.ts';
 import { WebhookMessage, type WebhookMessageStatus } from './webhook-message.entity.ts';
 
@@ -39,7 +39,7 @@ export async function listWebhookMessages(
     requireReading(caller);
     const { orgId } = caller;
     const em = deps.database.forOrganisation(orgId);
-    if (!(await em.findOne(WebhookEndpoint, { id: endpointId, orgId, ...isListed })))
+    if (!(await em.findOne(WebhookEndpoint, { id: endpointId, orgId, ...visibleEndpoints })))
       throw endpointNotFound();
     const messages = await em.find(
       WebhookMessage,

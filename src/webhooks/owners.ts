@@ -7,7 +7,7 @@ import type { WebhookEventType } from './event-types.ts';
 import type { WebhookEndpoint } from './webhook-endpoint.entity.ts';
 import type { WebhookMessage } from './webhook-message.entity.ts';
 
-/** What owners are told of their connections: what they may have to act on, and that it is over. */
+/** The events of which owners get e-mails: those that may need an action of theirs, and their end. */
 const ownerEvents: ReadonlySet<WebhookEventType> = new Set<WebhookEventType>([
   ...(['connection.failing', 'connection.recovered'] as const),
   ...(['connection.expiring', 'connection.expired'] as const),
@@ -15,12 +15,12 @@ const ownerEvents: ReadonlySet<WebhookEventType> = new Set<WebhookEventType>([
   ...(['connection.key_rotation_started', 'connection.deleted'] as const),
 ]);
 
-/** Whether the owner of a connection is told of an event. */
+/** Whether the owner of a connection gets an e-mail about an event. */
 export function concernsOwner(type: WebhookEventType): boolean {
   return ownerEvents.has(type);
 }
 
-/** Reads when each owner has got the last digest, and when one that failed is sent again. */
+/** Reads when the last digest was delivered to each owner, and when one that failed is sent again. */
 export async function readDigestStates(
   { database }: { database: Database },
   { id, orgId }: Pick<WebhookEndpoint, 'id' | 'orgId'>,
@@ -62,8 +62,7 @@ export function addressToOwner({ subject, text }: Digest): Digest {
 }
 
 /**
- * Deletes messages that say that an app has not accepted a new key, if it has by now: most do within seconds, without any work of
- * the owner.
+ * Deletes messages about new keys that the app has accepted by now: most apps do so within seconds, without any work of the owner.
  *
  * @returns the other messages
  */
@@ -85,7 +84,7 @@ export async function dropAcceptedKeys(
   return messages.filter(({ id }) => !accepted.includes(id));
 }
 
-/** Has what still waits for an owner, because a digest is full, wait for the time of the next one. */
+/** Postpones the messages to an owner that did not fit in a digest to the time of the next one. */
 export async function postponeRest(
   { database }: { database: Database },
   { id, orgId }: WebhookEndpoint,

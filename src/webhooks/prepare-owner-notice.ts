@@ -11,8 +11,8 @@ import { ownersUrl, WebhookEndpoint } from './webhook-endpoint.entity.ts';
 import { WebhookMessage } from './webhook-message.entity.ts';
 
 /**
- * Prepares what is stored with a connection that has an owner: what sends to owners, unless the organisation has it, and the message
- * that the connection was removed for good, because nothing will know its owner afterwards.
+ * Prepares the rows that are stored with a connection that has an owner: the endpoint for owners, unless the organisation has one, and
+ * the message about the removal of the connection for good, because its owner is not stored anywhere afterwards.
  *
  * @param isRemoved whether the change removes the connection, which was not deleted before
  */

@@ -74,8 +74,8 @@ export async function storeFailure(
   });
   const isCurrent = await update(deps, endpoint, rows);
   const isGone = failed.some(({ result }) => result.status === gone);
-  // An endpoint that was changed meanwhile has perhaps another address, or none any more.
-  // Of owners, another one has perhaps an address that works.
+  // An endpoint that was changed meanwhile has perhaps another address, or none any more. The failure of one owner's address says
+  // nothing about those of other owners.
   if (isCurrent && !isForOwners(endpoint)) await recordFailure(deps, endpoint, now, isGone);
   return isCurrent;
 }
