@@ -3,6 +3,7 @@ import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { jobSchema } from '../src/database/job-schema.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
+import { startOkta, tokenRejected } from './testkit/okta.ts';
 import { type Created, createMutation, listQuery, okta } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
@@ -151,5 +152,42 @@ describe.runIf(testDatabaseUrl)('the share of database connections of checks', (
     await expectReads(other);
     expect(await countWaiting(holder)).toBe(share);
     await holder.rollback();
+  });
+
+  it('is not that of a change that was sent while a check of its organisation was stored', async () => {
+    await using stack = new AsyncDisposableStack();
+    const host = stack.use(await startOkta());
+    const config = { trustedInstanceHosts: new Set([host.hostPort]) };
+    const checking = await startTestServer({ checkIntervalMs: 100, config });
+    stack.defer(() => checking.close());
+    const checked = await Promise.all(repeat(12, () => checking.newOrganisation()));
+    for (const { client } of checked) await client.request(createMutation, okta());
+    const busy = await checking.newOrganisation();
+    await busy.client.request(createMutation, okta({}, { instanceUrl: host.origin }));
+    const owner = checking.asOwner();
+    const makeDue = (orgIds: readonly string[]) =>
+      owner.execute('update app_connection set next_check_at = now() where org_id = any(?::uuid[])', [
+        `{${orgIds.join()}}`,
+      ]);
+    const [trail, budgets] = [checking.asOwner(), checking.asOwner()];
+    await trail.begin();
+    await trail.execute('select 1 from audit_head where org_id = ? for update', [busy.orgId]);
+    // The check has a failure to store.
+    host.behave(tokenRejected);
+    await makeDue([busy.orgId]);
+    await until('the failure waits', async () => (await countWaiting(trail)) >= 1 || undefined);
+    await budgets.begin();
+    await budgets.execute('lock table rate_budget in access exclusive mode');
+    await makeDue(checked.map(({ orgId }) => orgId));
+    await until('checks wait', async () => (await countWaiting(trail)) >= share || undefined);
+    const renamed = busy.client.request(
+      gql`mutation ($id: UUID!) { renameProject(id: $id, name: "Renamed") { project { name } } }`,
+      { id: busy.projectId },
+    );
+    // It waits behind the failure by now.
+    await expectReads(busy);
+    await trail.rollback();
+    expect(await renamed).toEqual({ renameProject: { project: { name: 'Renamed' } } });
+    await budgets.rollback();
   });
 });

@@ -1,7 +1,9 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { LRUCache } from 'lru-cache';
 import { timed } from '../common/log.ts';
 import type { Database, SqlStatement } from '../database/database.ts';
+import { currentBackgroundWork } from '../database/driver/background-work.ts';
 import { isDatabaseUnavailable } from '../database/outage.ts';
 import type { RowClass } from '../database/row-reader.ts';
 import { insertRows } from '../database/row-statements.ts';
@@ -58,6 +60,8 @@ export interface TrailState extends ChainHead {
 interface PendingChange {
   change: AuditedChange<unknown>;
   since: number;
+  /** Runs a task in the asynchronous context of the caller: its share of the database connections, and its trace. */
+  inContext: <T>(task: () => T) => T;
   resolve(result: unknown): void;
   reject(error: unknown): void;
 }
@@ -101,7 +105,8 @@ export function storeWithEvents<Result>(
   const trail: Trail = ofDatabase.get(orgId) ?? { waiting: [], isBusy: false };
   ofDatabase.set(orgId, trail);
   const stored = new Promise<Result>((resolve, reject) => {
-    trail.waiting.push({ change, since: performance.now(), resolve, reject } as PendingChange);
+    const inContext = AsyncLocalStorage.snapshot();
+    trail.waiting.push({ change, since: performance.now(), inContext, resolve, reject } as PendingChange);
     if (!trail.isBusy) void storeWaiting(deps, orgId, trail);
   });
   return timed('database', () => stored);
@@ -117,6 +122,15 @@ async function storeWaiting(deps: AuditDeps, orgId: string, trail: Trail): Promi
   trail.isBusy = false;
 }
 
+/**
+ * Returns the context in which a batch is stored: that of a request, if it has one. Otherwise changes of requests would have to wait for
+ * the share of background work, if that was first.
+ */
+function findContext(batch: readonly PendingChange[]): PendingChange['inContext'] {
+  const ofRequest = batch.find(({ inContext }) => !inContext(currentBackgroundWork));
+  return (ofRequest ?? batch[0])?.inContext ?? ((task) => task());
+}
+
 async function storeBatch(
   deps: AuditDeps,
   orgId: string,
@@ -125,7 +139,7 @@ async function storeBatch(
 ): Promise<void> {
   try {
     const changes = batch.map(({ change }) => change);
-    const results = await store(deps, orgId, trail, changes);
+    const results = await findContext(batch)(() => store(deps, orgId, trail, changes));
     for (const [index, { resolve }] of batch.entries()) resolve(results[index]);
   } catch (error) {
     if (isDatabaseUnavailable(error)) {
