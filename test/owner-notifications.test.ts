@@ -180,6 +180,50 @@ describe('the owner of a connection', () => {
     expect(next.nextAttemptMs).toBe((delivered.lastAttemptMs ?? 0) + 600_000);
   });
 
+  it('gets its first digest after a minute, also right after one to another owner', async () => {
+    const organisation = await server.newOrganisation();
+    const [one, another] = [newOwner(), newOwner()];
+    const first = await connect(organisation, 'first', one);
+    const second = await connect(organisation, 'second', another);
+    const third = await connect(organisation, 'third', newOwner());
+    await verify(organisation, first.id, tokenRejected);
+    await pass(organisation, 1);
+    await mailsTo(one.email, 1);
+    const delivered = await until('the digest is delivered', async () =>
+      (await messagesOf(organisation)).find(({ status }) => status === 'DELIVERED'),
+    );
+    await verify(organisation, second.id, tokenRejected);
+    await organisation.client.request(deleteMutation, { id: third.id, purge: true });
+    const waiting = await until('two messages wait', async () => {
+      const found = (await messagesOf(organisation)).filter(({ status }) => status === 'PENDING');
+      return found.length === 2 ? found : undefined;
+    });
+    const nextOfOne = (delivered.lastAttemptMs ?? 0) + 600_000;
+    for (const { nextAttemptMs } of waiting) expect(nextAttemptMs).toBeLessThan(nextOfOne);
+  });
+
+  it('gets an e-mail about a connection that is deleted, and removed for good before a server has read that', async () => {
+    const organisation = await server.newOrganisation();
+    const owner = newOwner();
+    const { id } = await connect(organisation, 'payroll', owner);
+    const lease = (until: string) =>
+      server
+        .asOwner()
+        .execute(`update webhook_endpoint set lease_id = ?, lease_until = ${until} where org_id = ?`, [
+          randomUUID(),
+          organisation.orgId,
+        ]);
+    await untilQueued(server, organisation.orgId);
+    // As if another server had it.
+    await lease(`now() + interval '1 hour'`);
+    await organisation.client.request(deleteMutation, { id });
+    await organisation.client.request(deleteMutation, { id, purge: true });
+    await lease('now()');
+    await pass(organisation, 1);
+    const [received] = await mailsTo(owner.email, 1);
+    expect(received?.text).toContain('payroll was removed for good.');
+  });
+
   it('gets e-mails if it was named before the event, and none if it was removed before the event', async () => {
     const organisation = await server.newOrganisation();
     const [former, present] = [newOwner(), newOwner()];
@@ -263,6 +307,27 @@ describe('the owner of a connection', () => {
     own.defer(() => next.close());
     await pass({ orgId }, 1, next);
     expect((await mailsTo(owner.email, 1))[0]?.text).toContain('payroll was deleted.');
+  });
+
+  it('gets e-mails although the data key of the credentials is damaged, which no e-mail needs', async () => {
+    await using own = new AsyncDisposableStack();
+    // It delivers nothing.
+    const first = await startTestServer({ config: settings() });
+    own.defer(() => first.close());
+    const organisation = await first.newOrganisation();
+    const owner = newOwner();
+    const { id } = await connect(organisation, 'payroll', owner);
+    await organisation.client.request(deleteMutation, { id, purge: true });
+    await first
+      .asOwner()
+      .execute(`update data_key set wrapped = reverse(wrapped) where org_id = ? and purpose = 'SEAL'`, [
+        organisation.orgId,
+      ]);
+    const shared = { database: first.database, rootKeys: first.rootKey };
+    const next = await startTestServer({ ...shared, webhookIntervalMs: 50, config: settings() });
+    own.defer(() => next.close());
+    await pass(organisation, 1, next);
+    expect((await mailsTo(owner.email, 1))[0]?.text).toContain('payroll was removed for good.');
   });
 
   it('gets nothing without a mail server, and nothing is kept for later', async () => {

@@ -38,11 +38,13 @@ export interface ConnectionDeps {
   /**
    * Prepares the rows that are stored in the same statement as a connection, so that its owner gets e-mails: for a new owner, and
    * for a connection that is removed for good. It is passed in, because webhooks are a layer above.
+   *
+   * @param removal of a connection that is removed for good: whether it was deleted before
    */
   prepareOwnerNotice(
     em: EntityManager,
     connection: AppConnection,
-    isRemoved: boolean,
+    removal: { wasDeleted: boolean } | undefined,
     trail: TrailState,
   ): Promise<InsertedRow[]>;
   /** The rate budgets of connections. */

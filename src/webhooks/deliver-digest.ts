@@ -6,7 +6,7 @@ import { maxRetries } from './retry.ts';
 import { openWebhookSecrets } from './secrets.ts';
 import { type Senders, sendDigest } from './send.ts';
 import { isDelivered, storeDelivered, storeFailure } from './store-attempt.ts';
-import { isForOwners, type WebhookEndpoint } from './webhook-endpoint.entity.ts';
+import { isForOwners, WebhookEndpoint } from './webhook-endpoint.entity.ts';
 import type { WebhookMessage } from './webhook-message.entity.ts';
 
 /** The dependencies of delivery. */
@@ -32,10 +32,10 @@ export async function deliverDigest(
   signal: AbortSignal,
 ): Promise<BatchResult> {
   const { orgId } = endpoint;
-  const { url } = await openWebhookSecrets(deps.vault, deps.database.forOrganisation(orgId), endpoint);
+  const url = await openUrl(deps, endpoint);
   const messages = isForOwners(endpoint) ? await dropAcceptedKeys(deps, orgId, due) : due;
   if (messages.length === 0) return { hasFailed: false, pausedUntil: undefined };
-  const result = await sendDigest(deps, endpoint, messages, { url: url?.reveal() ?? endpoint.url, signal });
+  const result = await sendDigest(deps, endpoint, messages, { url, signal });
   if (!result) return { hasFailed: true, pausedUntil: new Date(currentTimeMs() + busyMs) };
   // One delay for all of them: later events must not use up the attempts of earlier ones, nor earlier ones those of later events.
   const attempts = Math.min(Math.max(...messages.map((message) => message.attempts)), maxRetries - 1);
@@ -49,4 +49,15 @@ export async function deliverDigest(
     ? new Date(currentTimeMs() + unreachableMs)
     : readRetryAfter(result.headers, currentTime());
   return { hasFailed, pausedUntil: hasFailed ? pauseEnd : undefined };
+}
+
+/** Those to owners are sent by the operator's mail server, without any secret: a damaged data key holds up none of them. */
+async function openUrl({ vault, database }: DeliveryDeps, endpoint: WebhookEndpoint): Promise<string> {
+  const em = database.forOrganisation(endpoint.orgId);
+  if (!isForOwners(endpoint)) {
+    const { url } = await openWebhookSecrets(vault, em, endpoint);
+    return url?.reveal() ?? endpoint.url;
+  }
+  (await vault.rowMacs(em)).verify(em, WebhookEndpoint, endpoint);
+  return endpoint.url;
 }

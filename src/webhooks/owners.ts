@@ -20,6 +20,9 @@ export function concernsOwner(type: WebhookEventType): boolean {
   return ownerEvents.has(type);
 }
 
+/** Of an owner that has got none. The endpoint's own state is that of all owners together. */
+const noDigest: DigestState = { lastSuccessAt: null, failingSince: null, nextAttemptAt: null };
+
 /** Reads when the last digest was delivered to each owner, and when one that failed is sent again. */
 export async function readDigestStates(
   { database }: { database: Database },
@@ -37,16 +40,14 @@ export async function readDigestStates(
       [id, JSON.stringify(recipients)],
     );
   const toDate = (time: string | null) => (time === null ? null : new Date(time));
-  return new Map(
-    rows.map(({ recipient, deliveredAt, failingSince, retryAt }) => [
-      recipient,
-      {
-        lastSuccessAt: toDate(deliveredAt),
-        failingSince: toDate(failingSince),
-        nextAttemptAt: toDate(retryAt),
-      },
-    ]),
-  );
+  const states = new Map(recipients.map((recipient) => [recipient, noDigest]));
+  for (const { recipient, deliveredAt, failingSince, retryAt } of rows)
+    states.set(recipient, {
+      lastSuccessAt: toDate(deliveredAt),
+      failingSince: toDate(failingSince),
+      nextAttemptAt: toDate(retryAt),
+    });
+  return states;
 }
 
 /** Says why the recipient gets a digest, and how to get no more. */

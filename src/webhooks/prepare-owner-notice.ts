@@ -14,21 +14,24 @@ import { WebhookMessage } from './webhook-message.entity.ts';
  * Prepares the rows that are stored with a connection that has an owner: the endpoint for owners, unless the organisation has one, and
  * the message about the removal of the connection for good, because its owner is not stored anywhere afterwards.
  *
- * @param isRemoved whether the change removes the connection, which was not deleted before
+ * @param removal if the change removes the connection: whether it was deleted before. Then its owner gets an e-mail about that already,
+ *   unless no server has read the event yet
  */
 export async function prepareOwnerNotice(
   deps: QueueDeps,
   em: EntityManager,
   connection: AppConnection,
-  isRemoved: boolean,
+  removal: { wasDeleted: boolean } | undefined,
   trail: TrailState,
 ): Promise<InsertedRow[]> {
   const { orgId, owner } = connection;
   if (!owner) return [];
   const found = await em.findOne(WebhookEndpoint, { orgId, url: ownersUrl });
+  if (removal?.wasDeleted && !found) return [];
   const endpoint = found ?? (await buildOwnersEndpoint(deps, em, orgId, trail));
   const added: InsertedRow[] = found ? [] : [[WebhookEndpoint, endpoint]];
-  if (!isRemoved || !deps.sendsMail) return added;
+  if (!removal || !deps.sendsMail) return added;
+  if (removal.wasDeleted && !(await isDeletionUnread(em, endpoint, connection))) return added;
   const states = await readDigestStates(deps, endpoint, [owner.email]);
   const input = {
     type: 'connection.purged' as const,
@@ -40,6 +43,20 @@ export async function prepareOwnerNotice(
   };
   const message = await buildMessage(deps, { ...endpoint, ...states.get(owner.email) }, input, owner.email);
   return [...added, [WebhookMessage, message]];
+}
+
+/** Whether no message has been made of the deletion of a connection, and none can be without its row. */
+async function isDeletionUnread(
+  em: EntityManager,
+  { orgId, position }: WebhookEndpoint,
+  { id }: AppConnection,
+): Promise<boolean> {
+  const events = await em.execute(
+    `select 1 from audit_event
+      where org_id = ? and seq > ? and connection_id = ? and action = 'DELETE_CONNECTION' and outcome = 'OK' limit 1`,
+    [orgId, position, id],
+  );
+  return events.length > 0;
 }
 
 function buildOwnersEndpoint(deps: QueueDeps, em: EntityManager, orgId: string, trail: TrailState) {

@@ -88,10 +88,10 @@ export async function changeConnection(
       const { update, readMac } = await signedUpdate(deps, em, trail.sealKeyId, replacement);
       const { name: connectionName, projectId } = connection;
       const { events: further = [], updates = [] } = (await alongside?.(em, connection)) ?? {};
-      const isRemovedNow = isRemoved === true && !before.deletedAt;
+      const removal = isRemoved ? { wasDeleted: before.deletedAt !== null } : undefined;
       const forOwner =
-        isRemovedNow || fields.includes('owner')
-          ? await deps.prepareOwnerNotice(em, connection, isRemovedNow, trail)
+        removal || fields.includes('owner')
+          ? await deps.prepareOwnerNotice(em, connection, removal, trail)
           : [];
       return {
         events: [{ ...attempt, connectionName, projectId, fields: changedFields }, ...further],

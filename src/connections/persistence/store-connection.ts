@@ -32,7 +32,7 @@ export function storeConnection(
         const macs = await deps.vault.rowMacs(em);
         const stored = macs.signed(em, AppConnection, { ...connection, ...sealed });
         const outcome = buildOutcome(() => toSnapshot(Object.assign(new AppConnection(), stored)));
-        const forOwner = await deps.prepareOwnerNotice(em, stored, false, trail);
+        const forOwner = await deps.prepareOwnerNotice(em, stored, undefined, trail);
         return {
           events: [event],
           inserts: [[AppConnection, stored], ...outcome, ...forOwner],
