@@ -43,10 +43,8 @@ export class OtlpExporter implements SpanExporter {
   }
 
   export(spans: ReadableSpan[], done: (result: ExportResult) => void): void {
-    // The context is that of the request whose span has filled the batch. Sending is not part of that request, and not traced.
-    currentRequest
-      .exit(() => currentSpan.exit(() => this.#send(spans)))
-      .then(
+    const send = () =>
+      this.#send(spans).then(
         () => done({ code: ExportResultCode.SUCCESS }),
         (error: unknown) => {
           this.#lost += spans.length;
@@ -54,6 +52,8 @@ export class OtlpExporter implements SpanExporter {
           done({ code: ExportResultCode.FAILED });
         },
       );
+    // The context is that of the request whose span has filled the batch. Sending is not part of that request, and not traced.
+    void currentRequest.exit(() => currentSpan.exit(send));
   }
 
   async shutdown(): Promise<void> {
