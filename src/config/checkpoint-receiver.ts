@@ -6,7 +6,8 @@ import { hostPort } from '../outbound/host-port.ts';
 import { createOutbound } from '../outbound/outbound.ts';
 import { OutboundError } from '../outbound/outbound-error.ts';
 import type { ProxySettings } from '../outbound/proxy.ts';
-import { bearerToken, type Environment } from './env-schema.ts';
+import type { Environment } from './env-schema.ts';
+import { bearerTokenPattern } from './env-types.ts';
 
 /** The receiver of checkpoints, and its credentials. */
 export interface CheckpointReceiver {
@@ -87,6 +88,6 @@ export function openCheckpointReceiver(
 
 function readTokenFile(file: string): Secret {
   const text = readConfiguredFile('AUDIT_CHECKPOINT_TOKEN_FILE', file).toString().trim();
-  if (bearerToken.test(text)) return new Secret(text);
+  if (bearerTokenPattern.test(text)) return new Secret(text);
   throw new StartupError(`AUDIT_CHECKPOINT_TOKEN_FILE ${file}: it does not contain a valid bearer token`);
 }

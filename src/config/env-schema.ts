@@ -5,14 +5,21 @@ import type { Secret } from '../common/secret.ts';
 import { type AddressRange, parseRange } from '../http/client-ip.ts';
 import { defaultStreamLimits } from '../outbound/outbound.ts';
 import { parseProxy } from '../outbound/proxy.ts';
-import { databaseUrl, days, file, onOff, parseList, positiveInteger, secret } from './env-types.ts';
+import {
+  bearerToken,
+  databaseUrl,
+  days,
+  file,
+  onOff,
+  parseList,
+  positiveInteger,
+  secret,
+} from './env-types.ts';
+import { metricsVariables } from './metrics.ts';
 import { tracingVariables } from './tracing.ts';
 
 /** The format of a configured API key, which must fit a header and a page. */
 export const apiKeyPattern = /^[A-Za-z0-9._~-]{32,512}$/;
-
-/** The format of a bearer token in a header. */
-export const bearerToken = /^[\x21-\x7e]{1,8192}$/;
 
 /** The schema of the environment variables. Its messages repeat no value. */
 export const environment = z.object({
@@ -189,11 +196,7 @@ export const environment = z.object({
       error: 'must be a URL without a user and a fragment; give the secret in AUDIT_CHECKPOINT_TOKEN',
     })
     .optional(),
-  AUDIT_CHECKPOINT_TOKEN: z
-    .string()
-    .regex(bearerToken, { error: 'must be a bearer token without spaces, of at most 8192 characters' })
-    .pipe(secret)
-    .optional(),
+  AUDIT_CHECKPOINT_TOKEN: bearerToken.optional(),
   AUDIT_CHECKPOINT_TOKEN_FILE: file.optional(),
   SMTP_URL: z
     .string()
@@ -206,19 +209,7 @@ export const environment = z.object({
   SMTP_FROM: z.email({ error: 'must be an e-mail address' }).optional(),
   DELETED_RETENTION_DAYS: days.default(30),
   CONNECTION_KEY_ROTATION_DAYS: days.default(90),
-  METRICS_PORT: z
-    .string()
-    .regex(/^\d{1,5}$/, { error: 'must be a port number' })
-    .transform(Number)
-    .refine((port) => port <= 65_535, { error: 'must be at most 65535' })
-    .optional(),
-  METRICS_HOST: z.string().trim().default('127.0.0.1'),
-  METRICS_TOKEN: z
-    .string()
-    .regex(bearerToken, { error: 'must be a bearer token without spaces, of at most 8192 characters' })
-    .pipe(secret)
-    .optional(),
-  METRICS_TOKEN_FILE: file.optional(),
+  ...metricsVariables,
   ...tracingVariables,
   SHUTDOWN_DELAY_SECONDS: z
     .string()

@@ -3,8 +3,16 @@ import { z } from 'zod';
 import { Secret } from '../common/secret.ts';
 import { InvalidConnectionString, parseConnectionString } from '../database/connection-string.ts';
 
+/** The format of a bearer token in a header. */
+export const bearerTokenPattern = /^[\x21-\x7e]{1,8192}$/;
+
 /** A value that appears in no message. */
 export const secret = z.string().transform((text) => new Secret(text));
+/** A bearer token for a header, which appears in no message. */
+export const bearerToken = z
+  .string()
+  .regex(bearerTokenPattern, { error: 'must be a bearer token without spaces, of at most 8192 characters' })
+  .pipe(secret);
 /** The path of a file, made absolute. */
 export const file = z.string().transform((path) => resolve(path));
 /** Splits a list at commas, and lower-cases it. */

@@ -8,6 +8,7 @@ import { scopes } from '../identity/caller.ts';
 import { parseCheckpointReceiver } from './checkpoint-receiver.ts';
 import type { Config } from './config.ts';
 import { type Environment, environment } from './env-schema.ts';
+import { readMetricsEndpoint } from './metrics.ts';
 import { readSecretFiles } from './secret-files.ts';
 import { findEnvironmentWarnings } from './security-warnings.ts';
 import { readTracingSettings } from './tracing.ts';
@@ -151,14 +152,6 @@ function readMailSettings({ SMTP_URL: url, SMTP_FROM: from }: Environment): Conf
   if (!url && !from) return undefined;
   if (url && from) return { url, from };
   throw new StartupError(url ? 'SMTP_URL needs SMTP_FROM' : 'SMTP_FROM needs SMTP_URL');
-}
-
-function readMetricsEndpoint(data: Environment): Config['metrics'] {
-  const { METRICS_PORT: port, METRICS_HOST: host, METRICS_TOKEN: token } = data;
-  if (port === undefined && token) throw new StartupError('METRICS_TOKEN needs METRICS_PORT');
-  if (port !== undefined && port !== 0 && port === data.PORT)
-    throw new StartupError('METRICS_PORT must differ from PORT');
-  return port === undefined ? undefined : { port, host, token };
 }
 
 function readTlsFiles({ TLS_CERT: cert, TLS_KEY: key }: Environment): TlsFiles | undefined {
