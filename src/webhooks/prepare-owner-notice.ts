@@ -11,8 +11,8 @@ import { ownersUrl, WebhookEndpoint } from './webhook-endpoint.entity.ts';
 import { WebhookMessage } from './webhook-message.entity.ts';
 
 /**
- * Prepares the rows that are stored with a connection that has an owner: the endpoint for owners, unless the organisation has one, and
- * the message about the removal of the connection for good, because its owner is not stored anywhere afterwards.
+ * Prepares the rows that are stored with a connection that has an owner: the endpoint for owners, unless the organisation has one,
+ * and the message about the removal of the connection for good, because its owner is not stored anywhere afterwards.
  *
  * @param removal if the change removes the connection: whether it was deleted before. Then its owner gets an e-mail about that already,
  *   unless no server has read the event yet
