@@ -10,7 +10,13 @@ import { lastingData } from './testkit/database.ts';
 import { type MailServer, startMailServer } from './testkit/mail-server.ts';
 import { startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
 import { type OktaStandIn, startOktaStandIn } from './testkit/okta-standin.ts';
-import { createConnection, deleteMutation, updateMutation, verifyMutation } from './testkit/operations.ts';
+import {
+  createConnection,
+  deleteMutation,
+  restoreMutation,
+  updateMutation,
+  verifyMutation,
+} from './testkit/operations.ts';
 import { spawnServer, until } from './testkit/process.ts';
 import { createConnectionOverRest, restClient } from './testkit/rest.ts';
 import { keyStates, RotatingApp, registeringScopes } from './testkit/rotating-connection.ts';
@@ -237,6 +243,17 @@ describe('the owner of a connection', () => {
     const [received] = await mailsTo(present.email, 1);
     expect(received?.text).toContain('payroll works again.');
     expect((await messagesOf(organisation)).map(({ recipient }) => recipient)).toEqual([present.email]);
+  });
+
+  it('gets an e-mail about a deleted connection that is restored', async () => {
+    const organisation = await server.newOrganisation();
+    const owner = newOwner();
+    const { id } = await connect(organisation, 'payroll', owner);
+    await organisation.client.request(deleteMutation, { id });
+    await organisation.client.request(restoreMutation, { id });
+    await pass(organisation, 2);
+    const [received] = await mailsTo(owner.email, 1);
+    expect(received?.text).toMatch(/payroll was deleted\.\n.*payroll was restored\. https:/);
   });
 
   it('gets one e-mail about a connection that is removed for good', async () => {

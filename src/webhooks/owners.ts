@@ -12,7 +12,7 @@ const ownerEvents: ReadonlySet<WebhookEventType> = new Set<WebhookEventType>([
   ...(['connection.failing', 'connection.recovered'] as const),
   ...(['connection.expiring', 'connection.expired'] as const),
   ...(['connection.token_revoked', 'connection.token_not_revoked'] as const),
-  ...(['connection.key_rotation_started', 'connection.deleted'] as const),
+  ...(['connection.key_rotation_started', 'connection.deleted', 'connection.restored'] as const),
 ]);
 
 /** Whether the owner of a connection gets an e-mail about an event. */
