@@ -8,7 +8,6 @@ import { createAuthentication } from '../auth/authentication.ts';
 import { Authenticator } from '../auth/authenticator.ts';
 import { createTokenVerifier } from '../auth/oidc.ts';
 import { createOidcClientConfig } from '../auth/oidc-client-config.ts';
-import { maxProviderBytes } from '../auth/oidc-discovery.ts';
 import { SignInCodes, signInUrl } from '../auth/sign-in-codes.ts';
 import { signInPath } from '../bootstrap/sign-in-link.ts';
 import { FairScheduler } from '../common/fair-scheduler.ts';
@@ -29,9 +28,7 @@ import { loadDashboard } from '../http/dashboard-files.ts';
 import { startHttpServer } from '../http/http-server.ts';
 import { startSchedule } from '../jobs/schedule.ts';
 import { oauth } from '../oauth/oauth.ts';
-import { hostPort } from '../outbound/host-port.ts';
 import { openMailSender } from '../outbound/mail.ts';
-import { createOutbound, type OutboundSettings } from '../outbound/outbound.ts';
 import { defaultRates, type Rates } from '../rate-limits/defaults.ts';
 import { createRateLimits, unlimited } from '../rate-limits/rate-limits.ts';
 import { createProxy } from '../rest/proxy.ts';
@@ -43,6 +40,7 @@ import { startWebhookDelivery } from '../webhooks/delivery.ts';
 import { prepareOwnerNotice } from '../webhooks/prepare-owner-notice.ts';
 import { startCleanUp } from './clean-up.ts';
 import { createGraphQL } from './graphql-server.ts';
+import { createOutboundClients, type OutboundOverrides } from './outbound-clients.ts';
 import { Readiness } from './readiness.ts';
 import { createRequestHandler } from './request-handler.ts';
 import { listScheduledWork, type WorkIntervals } from './scheduled-work.ts';
@@ -60,7 +58,7 @@ export interface ServerDeps extends WorkIntervals {
   /** The folder of the built dashboard. */
   dashboardFolder?: string | undefined;
   /** DNS lookup and timeout of outbound requests. */
-  outbound?: Pick<OutboundSettings, 'lookup' | 'timeoutMs'>;
+  outbound?: OutboundOverrides;
   /** Overrides of the default rate limits. */
   rates?: Partial<Rates> | undefined;
   /** Shares the event loop among organisations. */
@@ -100,20 +98,8 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     },
   );
   const fakeOkta = config.fakeOkta ? await startFakeOkta() : undefined;
-  const outboundSettings = {
-    trustedHosts: config.trustedInstanceHosts,
-    allowedHosts: config.allowedInstanceHosts,
-    proxy: config.outboundProxy,
-    proxyResolves: config.outboundProxyResolves,
-    ...deps.outbound,
-  };
-  const webhookOutbound = createOutbound(outboundSettings);
+  const outbound = createOutboundClients(config, deps.outbound, fakeOkta?.url);
   const mail = config.mail && (await openMailSender(config.mail));
-  const outbound = createOutbound({
-    ...outboundSettings,
-    streamLimits: config.streamLimits,
-    ...(fakeOkta && { originOverrides: new Map([['https://example.okta.com', fakeOkta.url]]) }),
-  });
   const rates = { ...defaultRates, ...deps.rates };
   const limits = config.rateLimits ? createRateLimits(deps, rates) : unlimited;
   const createRecorder = () => new RefusalRecorder({ database, vault, log }, rates.windowSeconds * 1_000);
@@ -123,7 +109,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     apps: deps.apps ?? createApps({ trustedHosts: config.trustedInstanceHosts, oauth }),
     database,
     vault,
-    outbound,
+    outbound: outbound.apps,
     limits,
     log,
     scheduler: deps.scheduler ?? new FairScheduler(database.usage),
@@ -137,17 +123,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     budgets: new RateBudgets({ database, log }),
   };
   const tracer = await openTracing(config, connections);
-  // The operator configures the identity provider, which may have a private address.
-  const provider = config.oidc && {
-    settings: config.oidc,
-    outbound: createOutbound({
-      trustedHosts: new Set([...config.trustedInstanceHosts, hostPort(new URL(config.oidc.issuer))]),
-      proxy: config.outboundProxy,
-      proxyResolves: config.outboundProxyResolves,
-      timeoutMs: 5_000,
-      maxBytes: maxProviderBytes,
-    }),
-  };
+  const provider = config.oidc && outbound.provider && { settings: config.oidc, outbound: outbound.provider };
   const tokens = provider && createTokenVerifier(provider.settings, provider.outbound);
   const authenticator = new Authenticator(database, vault, tokens);
   const authenticationRefusals = createRecorder();
@@ -198,9 +174,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     codes: signInCodes,
   });
 
-  const closeOutbound = () =>
-    Promise.all([outbound.close(), webhookOutbound.close(), provider?.outbound.close()]);
-  const release = () => Promise.all([closeOutbound(), fakeOkta?.close(), tracer?.close()]);
+  const release = () => Promise.all([outbound.close(), fakeOkta?.close(), tracer?.close()]);
   const { host, port, trustedProxies, production } = config;
   const listener = await startHttpServer({
     host,
@@ -234,7 +208,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
   const schedule = works.length > 0 ? startSchedule({ database, log, tracer }, works) : undefined;
   const webhooks = deps.webhookIntervalMs
     ? startWebhookDelivery(
-        { ...connections, outbound: webhookOutbound, mail, tracer },
+        { ...connections, outbound: outbound.webhooks, mail, tracer },
         deps.webhookIntervalMs,
       )
     : undefined;
@@ -251,7 +225,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
       database.changes.close();
       connections.budgets.close();
       // Two seconds before the end, pending outbound requests fail, so that their clients still get a response.
-      const abortTimer = setTimeout(closeOutbound, drainMs - 2_000);
+      const abortTimer = setTimeout(outbound.close, drainMs - 2_000);
       await listener.close(drainMs);
       clearTimeout(abortTimer);
       await cleanedUp;
