@@ -51,7 +51,7 @@ export async function deliverDigest(
   return { hasFailed, pausedUntil: hasFailed ? pauseEnd : undefined };
 }
 
-/** Those to owners are sent by the operator's mail server, without any secret: a damaged data key holds up none of them. */
+/** Returns where a digest is sent. Digests to owners need no secret of the endpoint, so a damaged data key does not delay them. */
 async function openUrl({ vault, database }: DeliveryDeps, endpoint: WebhookEndpoint): Promise<string> {
   const em = database.forOrganisation(endpoint.orgId);
   if (!isForOwners(endpoint)) {

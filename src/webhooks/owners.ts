@@ -20,7 +20,7 @@ export function concernsOwner(type: WebhookEventType): boolean {
   return ownerEvents.has(type);
 }
 
-/** Of an owner that has got none. The endpoint's own state is that of all owners together. */
+/** The state of an owner who has got no digest. The state of the endpoint is that of all owners together. */
 const noDigest: DigestState = { lastSuccessAt: null, failingSince: null, nextAttemptAt: null };
 
 /** Reads when the last digest was delivered to each owner, and when one that failed is sent again. */
