@@ -1,3 +1,4 @@
+import type { Pace } from '../../common/pace.ts';
 import { AppConnection } from '../app-connection.entity.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import { type CheckFailure, checkConnection, requeue, storeOwnFailure } from './check-connection.ts';
@@ -15,11 +16,12 @@ const turnMs = 20_000;
  * checked. Otherwise only the first one does not work.
  *
  * @param target one of the connections
+ * @param options `pace`: that of all checks of this server
  */
 export async function checkHost(
   deps: ConnectionDeps,
   target: { orgId: string; connectionId: string },
-  signal: AbortSignal,
+  { pace, signal }: { pace: Pace; signal: AbortSignal },
 ): Promise<void> {
   const { orgId, connectionId: id } = target;
   const em = deps.database.forOrganisation(orgId);
@@ -31,7 +33,11 @@ export async function checkHost(
   for (let size = 1; performance.now() - startedAt < turnMs && !signal.aborted; size = concurrency) {
     const ids = await findDueConnections(deps, host, size);
     if (ids.length === 0) return;
-    const outcomes = await Promise.all(ids.map((each) => checkConnection(deps, orgId, each, signal)));
+    const check = async (each: string) => {
+      await pace(signal);
+      return checkConnection(deps, orgId, each, signal);
+    };
+    const outcomes = await Promise.all(ids.map(check));
     const failures = outcomes.filter((outcome) => typeof outcome === 'object');
     const [first] = failures;
     const hasAnswered = outcomes.includes('ANSWERED');

@@ -1,7 +1,13 @@
+import { createPace } from '../../common/pace.ts';
 import type { ScheduledWork } from '../../jobs/schedule.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import { checkHost } from './check-host.ts';
 import { findDueHosts, scheduleConnections, spareUsedConnections } from './find-due.ts';
+
+/**
+ * How many checks a server begins per second: 90,000 an hour. More of them, when thousands are due at once, would delay requests.
+ */
+const checksPerSecond = 25;
 
 /**
  * The checks of connections that are due, in one job for each organisation and host, so that nobody waits for the hosts of
@@ -10,6 +16,7 @@ import { findDueHosts, scheduleConnections, spareUsedConnections } from './find-
  * @param intervalMs how often this server looks for due connections, in milliseconds
  */
 export function connectionChecks(deps: ConnectionDeps, intervalMs: number): ScheduledWork {
+  const pace = createPace(checksPerSecond);
   return {
     intervalMs,
     queue: {
@@ -17,7 +24,8 @@ export function connectionChecks(deps: ConnectionDeps, intervalMs: number): Sche
       // Longer than a turn of `checkHost` and its last requests.
       ...{ expireSeconds: 90, retryLimit: 0, pollSeconds: 5 },
       ...{ workers: 4, batchSize: 4, groupConcurrency: 2 },
-      work: ({ orgId = '', connectionId = '' }, signal) => checkHost(deps, { orgId, connectionId }, signal),
+      work: ({ orgId = '', connectionId = '' }, signal) =>
+        checkHost(deps, { orgId, connectionId }, { pace, signal }),
     },
     async findDue() {
       await scheduleConnections(deps);
