@@ -6,6 +6,8 @@ import { fakeOrigin } from './fake-okta-organisation.ts';
 import type { FakeOktaResponse, FakeToken } from './fake-okta-responses.ts';
 
 const lifetimeSeconds = 3_600;
+/** The clock of the database, by which proofs are dated, can be ahead of the clock of this process. */
+const clockToleranceSeconds = 30;
 const tokens = new LRUCache<string, FakeToken>({ max: 1_000, ttl: lifetimeSeconds * 1_000 });
 /** The ids of assertions and proofs that were used. */
 const usedIds = new LRUCache<string, true>({ max: 10_000, ttl: lifetimeSeconds * 1_000 });
@@ -89,7 +91,8 @@ function readAssertion(assertion: string) {
 
 async function readProof(proof: string): Promise<Readonly<Record<string, unknown>> | undefined> {
   try {
-    return (await jwtVerify(proof, EmbeddedJWK, { typ: 'dpop+jwt', maxTokenAge: 300 })).payload;
+    const options = { typ: 'dpop+jwt', maxTokenAge: 300, clockTolerance: clockToleranceSeconds };
+    return (await jwtVerify(proof, EmbeddedJWK, options)).payload;
   } catch {
     return undefined;
   }
