@@ -292,7 +292,8 @@ describe('failed authentication', () => {
     expect(lines.slice(3).map((line) => line.slice(0, 24))).toEqual(
       first.toReversed().map(({ at }) => at.toISOString()),
     );
-    expect((await admin('organisations')).stdout).toBe(`${orgId}  Test organisation\n`);
+    const listed = JSON.parse((await admin('organisations', '--json')).stdout);
+    expect(listed).toEqual([expect.objectContaining({ id: orgId, name: 'Test organisation' })]);
     expect(await admin('create-key', '--org', unattributedOrgId)).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('There is no such organisation.'),

@@ -624,8 +624,8 @@ describe('the end of the credentials of a connection', () => {
     );
     for (const [index, step] of [17, 6, 6, 2].entries()) {
       await pass(id, step);
-      const { expiresAt } = (await read(mine, id)).health;
       const found = await warnings(mine, id, index + 1);
+      const { expiresAt } = (await read(mine, id)).health;
       expect(found.at(-1)?.targetName).toBe(`UNUSED ${expiresAt}`);
     }
     expect(Math.ceil(days(await read(mine, id)))).toBe(-1);
