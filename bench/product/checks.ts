@@ -46,7 +46,7 @@ export async function measureChecks(fixture: Fixture, { rounds, seconds }: Round
     const [alone, beside] = [bursts.map((burst) => burst.alone), bursts.map((burst) => burst.beside)];
     const duration = median(bursts.map((burst) => burst.seconds));
     rows.push([
-      `${dueCount} of ${organisations.length} organisations`,
+      `${dueCount}, ${organisations.length === 1 ? 'of one organisation' : `of ${organisations.length} organisations`}`,
       duration.toFixed(0),
       ((dueCount / duration) * hourSeconds).toFixed(0),
       latencyQuantile(0.99, ...alone).toFixed(1),
