@@ -19,7 +19,7 @@ import {
   type WebhookReceiver,
 } from './testkit/webhook-receiver.ts';
 
-vi.setConfig({ testTimeout: 60_000 });
+vi.setConfig({ testTimeout: 180_000 });
 
 const stack = new AsyncDisposableStack();
 let server: TestServer;

@@ -9,7 +9,7 @@ import { at, createCheckedClient, type RestClient, restClient } from './testkit/
 import { foundIn } from './testkit/secret-scan.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
-vi.setConfig({ testTimeout: 60_000 });
+vi.setConfig({ testTimeout: 180_000 });
 
 const path = '/api/v1/api-tokens/current';
 /** Whether a server looks for tokens to revoke. */

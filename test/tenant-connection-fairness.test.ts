@@ -8,7 +8,7 @@ import { type Created, createMutation, listQuery, okta } from './testkit/operati
 import { until } from './testkit/process.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
-vi.setConfig({ testTimeout: 60_000 });
+vi.setConfig({ testTimeout: 180_000 });
 
 /** Half of the ten connections of a pool, less one. */
 const share = 4;
