@@ -38,10 +38,10 @@ async function startTraced(
   return { started, host, organisation: await started.newOrganisation() };
 }
 
-/** The spans from a span up to the first one of its trace in this process. */
-function pathOf(receiver: OtlpReceiver, span: ReceivedSpan): string[] {
+/** Returns the names of a span and of its ancestors in this process, up to the root. */
+function listAncestry(receiver: OtlpReceiver, span: ReceivedSpan): string[] {
   const parent = receiver.spans().find(({ spanId }) => spanId === span.parentSpanId);
-  return [span.name, ...(parent ? pathOf(receiver, parent) : [])];
+  return [span.name, ...(parent ? listAncestry(receiver, parent) : [])];
 }
 
 describe('traces', () => {
@@ -94,14 +94,14 @@ describe('traces', () => {
         'http.response.status_code': 200,
       },
     });
-    expect(call && pathOf(receiver, call)).toEqual([
+    expect(call && listAncestry(receiver, call)).toEqual([
       'GET /api/v1/users/me',
       'mutation createOktaConnection',
       'POST /graphql',
     ]);
     const statements = spans.filter((each) => each.attributes['db.system.name'] === 'postgresql');
     expect(statements.map(({ kind }) => kind)).toEqual(statements.map(() => client));
-    const parents = statements.map((each) => pathOf(receiver, each).slice(1).join(' < '));
+    const parents = statements.map((each) => listAncestry(receiver, each).slice(1).join(' < '));
     // The caller is authenticated before the operation.
     expect(new Set(parents)).toEqual(
       new Set(['POST /graphql', 'mutation createOktaConnection < POST /graphql']),
@@ -138,16 +138,17 @@ describe('traces', () => {
     );
     const spans = receiver.spans();
     const underRoute = spans.filter(
-      (each) => pathOf(receiver, each).at(-1) === 'GET /api/v1/app-connections',
+      (each) => listAncestry(receiver, each).at(-1) === 'GET /api/v1/app-connections',
     );
     expect(underRoute.map(({ name }) => name)).toContain('listConnections');
     expect(
       underRoute.some(
-        (each) => each.attributes['db.system.name'] && pathOf(receiver, each).includes('listConnections'),
+        (each) =>
+          each.attributes['db.system.name'] && listAncestry(receiver, each).includes('listConnections'),
       ),
     ).toBe(true);
     const call = spans.find(({ name }) => name === 'GET /api/v1/users/:user');
-    expect(call && pathOf(receiver, call)).toEqual([
+    expect(call && listAncestry(receiver, call)).toEqual([
       'GET /api/v1/users/:user',
       'proxy',
       'GET /api/v1/app-connections/:app/:id/proxy/*',
@@ -250,7 +251,7 @@ describe('traces', () => {
     await createConnection(organisation, {}, { instanceUrl: host.origin });
     await started.asOwner().execute("update app_connection set next_check_at = now() - interval '1 minute'");
     const call = await receiver.waitFor('the check', (each) => {
-      const path = pathOf(receiver, each);
+      const path = listAncestry(receiver, each);
       return path[0] === 'GET /api/v1/users/me' && path.at(-1) === 'check-host';
     });
     const delivery = await receiver.waitFor('the delivery', ({ name }) => name === 'deliver-webhooks');
@@ -258,7 +259,7 @@ describe('traces', () => {
     expect(delivery.parentSpanId).toBe('');
     expect(roots.find(({ traceId }) => traceId === call.traceId)?.name).toBe('check-host');
     const post = await receiver.waitFor('the request to the receiver of webhooks', (each) => {
-      const path = pathOf(receiver, each);
+      const path = listAncestry(receiver, each);
       return path[0] === 'POST' && path.at(-1) === 'deliver-webhooks';
     });
     expect(post.attributes).not.toHaveProperty('url.template');

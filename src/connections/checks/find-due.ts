@@ -30,8 +30,7 @@ const failureInterval = `least(greatest(?::timestamptz - failing_since, make_int
 /**
  * Gives connections a time within their interval: new and updated ones, those that were verified by hand, and those of earlier
  * versions. Also those whose time is later than any that is set, which a server with a wrong clock has set. The ids spread them
- * over the interval. Those that do not work are checked again within minutes, and then
- * less often.
+ * over the interval. Those that do not work are checked again within minutes, and then less often.
  */
 export async function scheduleConnections({ database }: DueDeps): Promise<void> {
   const now = currentTime();
