@@ -75,11 +75,9 @@ export async function findDueHosts({ apps, database }: DueDeps): Promise<DueHost
         from (select distinct on (org_id, origin) org_id, id, next_check_at, ${originSql} as origin
           from app_connection where next_check_at <= ? and ${isCheckedSql}
           order by org_id, origin, next_check_at) as hosts
-        where not exists (select from host_outage where host_outage.org_id = hosts.org_id
-          and host_outage.origin = hosts.origin and host_outage.next_check_at > ?
-          and host_outage.next_check_at < ?)) as ranked
+        where not ${waitsForHost('hosts.org_id', 'hosts.origin')}) as ranked
       where position <= ${maxHostsOfOrganisation} order by next_check_at limit ${maxHosts}`,
-    [urlFields(apps), now, now, getLatestOutageCheck(now)],
+    [urlFields(apps), now, ...outageCheckRange(now)],
   );
 }
 
@@ -107,10 +105,9 @@ export async function measureCheckBacklog({
       from organisation cross join lateral (
         select next_check_at from app_connection as due
         where org_id = organisation.id and next_check_at <= ? and ${isCheckedSql}
-          and not exists (select from host_outage where host_outage.org_id = organisation.id
-            and host_outage.origin = ${originSql} and host_outage.next_check_at > ? and host_outage.next_check_at < ?)
+          and not ${waitsForHost('organisation.id', originSql)}
         order by next_check_at limit ${maxCountedOfOrganisation}) as due`,
-    [now, now, urlFields(apps), now, getLatestOutageCheck(now)],
+    [now, now, urlFields(apps), ...outageCheckRange(now)],
   );
   return backlog;
 }
@@ -145,9 +142,15 @@ export async function findWorkingConnection(
   return row?.id;
 }
 
-/** The latest time of the next check of a host that does not answer. A later one comes from a server with a wrong clock. */
-function getLatestOutageCheck(now: Date): Date {
-  return new Date(now.getTime() + maxOutageMs * maxDelay);
+/** Whether a host does not answer and its next check is in the `outageCheckRange`, whose times are the parameters. */
+function waitsForHost(orgId: string, origin: string): string {
+  return `exists (select from host_outage where host_outage.org_id = ${orgId} and host_outage.origin = ${origin}
+    and host_outage.next_check_at > ? and host_outage.next_check_at < ?)`;
+}
+
+/** The times between which a server sets the next check of a host. A later one comes from a server with a wrong clock. */
+function outageCheckRange(now: Date): [after: Date, before: Date] {
+  return [now, new Date(now.getTime() + maxOutageMs * maxDelay)];
 }
 
 /** The value of the field with the URL; empty if the method has none. */
