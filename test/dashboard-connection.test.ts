@@ -154,8 +154,16 @@ describe.skipIf(!hasBrowser())('the page of a connection', () => {
       `update app_connection set expires_at = now() + interval '5 days', expiry_reason = 'UNUSED' where id = ?`,
       [id],
     );
+    await em.execute(
+      `insert into host_certificate (org_id, origin, valid_from, valid_to, seen_at, due_at)
+        select org_id, public_credentials ->> 'instanceUrl', now(), now() + interval '10 days', now(), now() + interval '1 day'
+        from app_connection where id = ?`,
+      [id],
+    );
     await page.reload();
     await page.getByText('every connection to this host is affected').waitFor();
+    await page.getByText('The certificate of the host ends in 9 days.').waitFor();
+    await expectAccessible(page, 'a connection whose host has a certificate that ends');
     await page.getByText('The credentials expire in 4 days unless they are used.').waitFor();
     await page.getByRole('main').getByRole('status').getByText('Unreachable', { exact: true }).waitFor();
     await page.getByText('Changes as a table').click();
@@ -163,10 +171,13 @@ describe.skipIf(!hasBrowser())('the page of a connection', () => {
     await page.getByRole('link', { name: 'All connections' }).click();
     await page.getByRole('combobox', { name: 'Status' }).selectOption('Unreachable');
     await page.getByRole('link', { name: 'neighbour' }).waitFor({ state: 'detached' });
-    await page.getByRole('row', { name: /ailing.*Unreachable.*host down.*Expires in 4 days/ }).waitFor();
+    await page
+      .getByRole('row', { name: /ailing.*Unreachable.*host down.*Expires in 4 days.*Certificate ends/ })
+      .waitFor();
     await page.getByRole('combobox', { name: 'Sort by' }).selectOption('Failing longest');
     await page.getByRole('row', { name: /ailing/ }).waitFor();
     await em.execute('delete from host_outage');
+    await em.execute('delete from host_certificate');
   });
 
   it('asks before it sends a write, and lists the writes', async () => {

@@ -47,6 +47,12 @@ beforeAll(async () => {
       ]);
     await server
       .asOwner()
+      .execute(
+        "insert into host_certificate values (?, 'https://down.okta.com', now(), now(), now(), null, now() + interval '1 day')",
+        [orgId],
+      );
+    await server
+      .asOwner()
       .execute("update app_connection set verification_status = 'UNREACHABLE' where org_id = ?", [orgId]);
   }
 });

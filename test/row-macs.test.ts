@@ -311,6 +311,7 @@ describe('MAC coverage of table columns', () => {
     audit_event: 'The hash of each event is over all of its columns.',
     connection_status_history: 'It is only shown.',
     connection_tag: 'It only filters lists, and a trigger writes it from a column that the MAC covers.',
+    host_certificate: 'It is shown, and decides only when warnings are given.',
     host_outage: 'It is shown, and decides only when checks are made.',
     host_outage_history: 'It is only shown.',
     organisation:

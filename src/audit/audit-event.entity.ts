@@ -20,6 +20,8 @@ export const auditActions = {
     'A check on the schedule found that a host does not answer, or answers again. Its origin is in `targetName`.',
   WARN_OF_EXPIRY:
     'The credentials of a connection end within 14 days, 7 days or a day, or their owner is no longer active. The reason and the time are in `targetName`.',
+  WARN_OF_CERTIFICATE:
+    'The TLS certificate of a host ends within 14 days, 7 days or a day. The origin and the time are in `targetName`.',
   EXPIRE_CONNECTION:
     'The time has passed at which the credentials of a connection end, as far as it is known. The reason and the time are in `targetName`.',
   DELETE_CONNECTION: 'Deletion of a connection, which can be restored.',

@@ -2,6 +2,7 @@ import { AuditEvent, AuditHead } from '../audit/audit-event.entity.ts';
 import { AppConnection } from '../connections/app-connection.entity.ts';
 import { PastOutage, PastStatus } from '../connections/checks/status-history.entity.ts';
 import { ConnectionTag } from '../connections/connection-tag.entity.ts';
+import { HostCertificate } from '../connections/host-certificate.entity.ts';
 import { HostOutage } from '../connections/host-outage.entity.ts';
 import { IdempotentRequest } from '../connections/idempotency.entity.ts';
 import { RateBudget } from '../connections/rate-budget/rate-budget.entity.ts';
@@ -24,6 +25,7 @@ export const entities = [
   ConnectionTag,
   ConnectionUsage,
   DataKey,
+  HostCertificate,
   HostOutage,
   IdempotentRequest,
   LastUse,

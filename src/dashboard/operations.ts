@@ -34,6 +34,7 @@ export const connectionFields = graphql(`
       since
       expiresAt
       expiryReason
+      hostCertificate { validTo }
     }
   }
 `);

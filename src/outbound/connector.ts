@@ -26,6 +26,8 @@ export interface ConnectorSettings {
   wireLimits: WireLimits;
   /** Aborts connection attempts. */
   closing: AbortSignal;
+  /** Called after the handshake with a host whose certificate was verified. */
+  onHandshake(origin: string, socket: Socket): void;
   /** Holds the slot of the request during the connection attempt. */
   holdSlot(): Disposable | undefined;
 }
@@ -69,6 +71,7 @@ export function createConnector(settings: ConnectorSettings): Connector {
         httpSocket: limited as Duplex as Socket,
       });
       limited.finish();
+      settings.onHandshake(`https://${target.host}`, socket);
       return socket;
     } catch (error) {
       wire.destroy();

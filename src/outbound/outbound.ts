@@ -16,6 +16,7 @@ import { createDnsLookup } from './dns-lookup.ts';
 import { hostPort } from './host-port.ts';
 import { measured } from './measured.ts';
 import { OutboundError } from './outbound-error.ts';
+import { PeerCertificates, type SeenCertificate } from './peer-certificates.ts';
 import type { HttpProxy } from './proxy.ts';
 import {
   type BodyTransform,
@@ -137,6 +138,8 @@ export interface Outbound {
 export interface OutboundClient extends Outbound {
   /** A client whose requests count against the limits of a caller. */
   onBehalfOf(requester: Requester): Outbound;
+  /** Lists the certificates of the hosts to which organisations have sent requests in the last two minutes. */
+  listCertificates(): SeenCertificate[];
   /** Closes all connections; requests in flight fail with `ABORTED`. */
   close(): Promise<void>;
 }
@@ -149,6 +152,7 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
   // The operator configures trusted hosts and the proxy, so the operating system may resolve them.
   const operatorLookup = settings.lookup ?? withSystemLookup(lookup);
   const closing = new AbortController();
+  const certificates = new PeerCertificates();
   /** The slot of the request in `dispatch`; undici starts to connect before `dispatch` returns. */
   let dispatching: Slot | undefined;
   const shared = {
@@ -157,6 +161,7 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
     proxyResolves: settings.proxyResolves ?? false,
     timeoutMs,
     closing: closing.signal,
+    onHandshake: certificates.addHandshake.bind(certificates),
     holdSlot: () => dispatching?.hold(),
   };
   const createAgents = (wireLimits: WireLimits) => ({
@@ -199,7 +204,9 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
     isOverridden: boolean | undefined,
     requester: Requester | undefined,
   ) {
-    return isOverridden ? undefined : slots.acquire(normalizeHost(url.hostname), requester);
+    if (isOverridden) return undefined;
+    if (requester && url.protocol === 'https:') certificates.addRequest(url.origin, requester.orgId);
+    return slots.acquire(normalizeHost(url.hostname), requester);
   }
 
   function clientFor(requester?: Requester): Outbound {
@@ -275,6 +282,7 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
   return {
     ...clientFor(),
     onBehalfOf: clientFor,
+    listCertificates: () => certificates.list(),
     async close() {
       closing.abort(new OutboundError('ABORTED', 'the request was aborted'));
       const agents = [buffered, streamed].flatMap(({ agents: { guarded, trusted } }) => [guarded, trusted]);

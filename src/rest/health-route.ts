@@ -7,6 +7,7 @@ import { expiryReasons, verificationStatuses } from '../connections/app-connecti
 import { loadHealth } from '../connections/checks/load-health.ts';
 import { loadHistory } from '../connections/checks/load-history.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
+import { loadCertificate } from '../connections/forecasts/load-certificate.ts';
 import { getConnection } from '../connections/operations/read.ts';
 import { idPath, integerParameter } from './request-schemas.ts';
 import { type Route, route } from './route.ts';
@@ -49,6 +50,15 @@ const health = z
       description:
         'Why they end. `UNUSED`: the app ends them when they are not used; each check is a use. `OWNER_INACTIVE`: their owner is no longer active; the time is not known. `KEY_AGE`: nothing replaces the key of this server, which still works then.',
     }),
+    hostCertificate: z
+      .object({
+        validFrom: z.iso.datetime().meta({ description: 'The time from which it is valid.' }),
+        validTo: z.iso.datetime().meta({ description: 'The time at which it ends.' }),
+      })
+      .nullable()
+      .meta({
+        description: 'The TLS certificate of the host, as a server has last seen it; null if none was seen.',
+      }),
     history: z.array(period).meta({
       description:
         'The last statuses, the newest first: one item for each change. At most the last 100 of 90 days are kept.',
@@ -70,9 +80,10 @@ export function healthRoute(deps: ConnectionDeps, app: App, path: string): Route
     },
     async ({ path: { id }, query: { limit } }, caller) => {
       const connection = await getConnection(deps, caller, id, app.id);
-      const [health, history] = await Promise.all([
+      const [health, history, certificate] = await Promise.all([
         loadHealth(deps, caller, connection),
         loadHistory(deps, caller, connection, limit),
+        loadCertificate(deps, caller, connection),
       ]);
       return {
         body: {
@@ -84,6 +95,10 @@ export function healthRoute(deps: ConnectionDeps, app: App, path: string): Route
             lastGoodAt: toText(health.lastGoodAt),
             expiresAt: toText(health.expiresAt),
             expiryReason: health.expiryReason,
+            hostCertificate: certificate && {
+              validFrom: certificate.validFrom.toISOString(),
+              validTo: certificate.validTo.toISOString(),
+            },
             history: history.map(({ from, until, ...period }) => ({
               ...{ from: toText(from), until: toText(until) },
               ...period,

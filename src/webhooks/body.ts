@@ -33,7 +33,7 @@ export function buildBody(
     seq,
     outcome,
     changedFields: fields,
-    ...(event.action === 'CHECK_HOST' && { host: event.targetName }),
+    ...describeHost(event),
     connection: connectionId
       ? {
           id: connectionId,
@@ -52,6 +52,20 @@ export function buildBody(
           ...{ time, datacontenttype: 'application/json', data },
         };
   return JSON.stringify(body);
+}
+
+/** The host that an event is about, and the end of its certificate. */
+function describeHost({ action, targetName }: DescribedEvent) {
+  if (action === 'CHECK_HOST') return { host: targetName };
+  if (action !== 'WARN_OF_CERTIFICATE') return {};
+  const { host, validTo } = parseCertificateTarget(targetName);
+  return { host, hostCertificate: { validTo } };
+}
+
+/** Parses the `targetName` of a warning of a certificate. */
+export function parseCertificateTarget(targetName: string | null | undefined) {
+  const [host = '', validTo = ''] = targetName?.split(' ') ?? [];
+  return { host, validTo };
 }
 
 /** The media type of a body by itself. */

@@ -1,5 +1,5 @@
 import { currentTimeMs } from '../common/clock.ts';
-import type { BodyInput } from './body.ts';
+import { type BodyInput, parseCertificateTarget } from './body.ts';
 import type { WebhookEventType } from './event-types.ts';
 import type { WebhookEndpoint } from './webhook-endpoint.entity.ts';
 
@@ -44,6 +44,7 @@ const predicates: Readonly<Record<WebhookEventType, string>> = {
   'connection.policy_changed': 'has another use policy',
   'host.unreachable': 'does not answer',
   'host.recovered': 'answers again',
+  'host.certificate_expiring': 'has a certificate that ends soon',
   'webhook.test': 'This is a test.',
 };
 
@@ -52,8 +53,12 @@ export function describeForPeople(
   { type, event, connection }: Omit<BodyInput, 'id'>,
   publicUrl: string,
 ): string {
-  const time = `${event.at.toISOString().slice(0, 16).replace('T', ' ')} UTC`;
+  const time = formatMinute(event.at.toISOString());
   if (type === 'webhook.test') return `${time}  ${predicates[type]}`;
+  if (type === 'host.certificate_expiring') {
+    const { host, validTo } = parseCertificateTarget(event.targetName);
+    return `${time}  ${host} has a certificate that ends on ${formatMinute(validTo)}. Renew it before, or no connection to the host works.`;
+  }
   const { connectionId, projectId } = event;
   const subject = connectionId
     ? (event.connectionName ?? connection?.name ?? connectionId)
@@ -68,6 +73,11 @@ export function describeForPeople(
   ]
     .filter((part) => part)
     .join(' ');
+}
+
+/** @param at in RFC 3339, in UTC */
+function formatMinute(at: string): string {
+  return `${at.slice(0, 16).replace('T', ' ')} UTC`;
 }
 
 /** The most events that a digest lists. */

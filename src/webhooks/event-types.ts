@@ -25,6 +25,8 @@ export const webhookEventTypes = {
   'host.unreachable':
     'A host does not answer the checks of its connections. It is for endpoints of the whole organisation.',
   'host.recovered': 'A host answers again. It is for endpoints of the whole organisation.',
+  'host.certificate_expiring':
+    'The TLS certificate of a host ends within 14 days, 7 days or a day. Each is sent once. It is for endpoints of the whole organisation.',
   'webhook.test': 'A test event. It is sent only on request.',
 } as const;
 
@@ -57,6 +59,7 @@ const declarations: Readonly<
   CHECK_CONNECTION: toVerificationEvent,
   CHECK_HOST: (event) => (isOk(event) ? 'host.recovered' : 'host.unreachable'),
   WARN_OF_EXPIRY: 'connection.expiring',
+  WARN_OF_CERTIFICATE: 'host.certificate_expiring',
   EXPIRE_CONNECTION: 'connection.expired',
   DELETE_CONNECTION: 'connection.deleted',
   PURGE_CONNECTION: 'connection.purged',

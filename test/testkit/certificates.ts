@@ -56,21 +56,33 @@ export function trust(ca: KeyPair): Disposable {
   return { [Symbol.dispose]: () => tls.setDefaultCACertificates(before) };
 }
 
+/** Creates a certificate for localhost and 127.0.0.1, by the authority, that ends in some days. */
+export function certifyHere(ca: KeyPair, validity: { days: number; since?: number }): Promise<KeyPair> {
+  const { days, since = 1 } = validity;
+  return createCertificate('localhost', {
+    ca,
+    names: here,
+    notBefore: daysFromNow(-since),
+    notAfter: daysFromNow(days),
+  });
+}
+
 interface Wishes {
   ca?: KeyPair;
   isAuthority?: boolean;
   names?: readonly ({ type: 2; value: string } | { type: 7; ip: string })[];
+  notBefore?: Date;
   notAfter?: Date;
 }
 
 async function createCertificate(
   commonName: string,
-  { ca, isAuthority = false, names, notAfter }: Wishes,
+  { ca, isAuthority = false, names, notBefore, notAfter }: Wishes,
 ): Promise<KeyPair> {
   const certificate = await generate([{ name: 'commonName', value: commonName }], {
     keyType: 'ec',
     algorithm: 'sha256',
-    notBeforeDate: daysFromNow(-2),
+    notBeforeDate: notBefore ?? daysFromNow(-2),
     notAfterDate: notAfter ?? daysFromNow(1),
     ca,
     extensions: [

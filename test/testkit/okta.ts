@@ -37,6 +37,8 @@ export interface TestOkta extends AsyncDisposable {
   connections(): number;
   /** Sets the response to further requests. */
   behave(behaviour: Behaviour): void;
+  /** Replaces its certificate, and closes its connections. */
+  certify(tls: KeyPair): void;
   close(): Promise<void>;
 }
 
@@ -74,6 +76,11 @@ export async function startOkta(options: { tls?: KeyPair; handler?: Behaviour } 
     connections: () => connections,
     behave(next) {
       behaviour = next;
+    },
+    certify({ cert, key }) {
+      if (!(server instanceof https.Server)) throw new Error('the test Okta does not speak TLS');
+      server.setSecureContext({ cert, key });
+      server.closeAllConnections();
     },
     close,
     [Symbol.asyncDispose]: close,

@@ -1,9 +1,10 @@
 import type { Pace } from '../../common/pace.ts';
 import { AppConnection } from '../app-connection.entity.ts';
+import { getHostOrigin, type Host } from '../credentials/host.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import { type CheckFailure, checkConnection, requeue, storeOwnFailure } from './check-connection.ts';
-import { findDueConnections, findWorkingConnection, getHostOrigin } from './find-due.ts';
-import { endOutage, type Host, recordOutage } from './host-outages.ts';
+import { findDueConnections, findWorkingConnection } from './find-due.ts';
+import { endOutage, recordOutage } from './host-outages.ts';
 
 /** How many connections to a host are checked at the same time. */
 const concurrency = 4;

@@ -1,7 +1,7 @@
 import { currentTime } from '../../common/clock.ts';
 import type { Database } from '../../database/database.ts';
 import { checkEverySql, isCheckedSql } from '../check-interval.ts';
-import { findUrlField, urlFields } from '../credentials/host.ts';
+import { originSql, urlFields } from '../credentials/host.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import { maxDelay, maxOutageMs, minOutageMs } from './check-schedule.ts';
 
@@ -151,17 +151,4 @@ function waitsForHost(orgId: string, origin: string): string {
 /** The times between which a server sets the next check of a host. A later one comes from a server with a wrong clock. */
 function outageCheckRange(now: Date): [after: Date, before: Date] {
   return [now, new Date(now.getTime() + maxOutageMs * maxDelay)];
-}
-
-/** The value of the field with the URL; empty if the method has none. */
-const originSql = `coalesce(public_credentials ->> (?::jsonb ->> (app || ' ' || method)), '')`;
-
-/** Returns the value by which `findDueConnections` finds the connections to the host of this one. */
-export function getHostOrigin(
-  { apps }: Pick<ConnectionDeps, 'apps'>,
-  connection: { app: string; method: string; publicCredentials: Readonly<Record<string, string>> },
-): string {
-  const methods = apps.find(({ id }) => id === connection.app)?.methods;
-  const method = methods?.find(({ id }) => id === connection.method);
-  return connection.publicCredentials[(method && findUrlField(method)) ?? ''] ?? '';
 }

@@ -2,6 +2,7 @@ import { storeWithEvents } from '../../audit/audited-change.ts';
 import { type RecordedEvent, serverActor } from '../../audit/hash-chain.ts';
 import { currentTime } from '../../common/clock.ts';
 import type { ErrorCode } from '../../common/errors.ts';
+import type { Host } from '../credentials/host.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import { HostOutage } from '../host-outage.entity.ts';
 import type { CheckFailure } from './check-connection.ts';
@@ -9,12 +10,6 @@ import { nextCheckOfHost } from './check-schedule.ts';
 
 /** The most outages of a host in the history. */
 const maxPastOutages = 100;
-
-/** A host of an organisation. */
-export interface Host {
-  orgId: string;
-  origin: string;
-}
 
 /**
  * Stores that a host does not answer, and when it is checked again. The beginning is an audit event, which is stored in the same

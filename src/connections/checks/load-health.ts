@@ -3,9 +3,9 @@ import { sql } from '../../database/sql.ts';
 import type { Caller } from '../../identity/caller.ts';
 import type { AppConnection, ExpiryReason, VerificationStatus } from '../app-connection.entity.ts';
 import { isChecked } from '../check-interval.ts';
+import { getHostOrigin } from '../credentials/host.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import { HostOutage } from '../host-outage.entity.ts';
-import { getHostOrigin } from './find-due.ts';
 
 /** Whether a connection works, as its checks and verifications have found. */
 export interface Health {

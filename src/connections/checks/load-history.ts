@@ -4,10 +4,10 @@ import { sql } from '../../database/sql.ts';
 import type { Caller } from '../../identity/caller.ts';
 import type { AppConnection, VerificationStatus } from '../app-connection.entity.ts';
 import { isChecked } from '../check-interval.ts';
+import { getHostOrigin } from '../credentials/host.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import type { HostOutage } from '../host-outage.entity.ts';
 import { historyStart } from './delete-old-history.ts';
-import { getHostOrigin } from './find-due.ts';
 import { outageLoader } from './load-health.ts';
 import { PastOutage, PastStatus } from './status-history.entity.ts';
 

@@ -3,10 +3,11 @@ import type { VerificationDetails, VerificationResult } from '../../apps/credent
 import type { AppConnection } from '../app-connection.entity.ts';
 import { rejectionCodes } from '../check-interval.ts';
 
-const dayMs = 86_400_000;
+/** A day in milliseconds. */
+export const dayMs = 86_400_000;
 
 /** How many days before the end a warning is given; 0: once the time has passed. */
-const warningDays = [14, 7, 1, 0] as const;
+export const warningDays = [14, 7, 1, 0] as const;
 /** How many days before the end the first warning is given. */
 export const firstWarningDays = warningDays[0];
 

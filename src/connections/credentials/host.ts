@@ -19,6 +19,26 @@ export function urlFields(apps: readonly App[]): string {
   return JSON.stringify(Object.fromEntries(fields));
 }
 
+/** A host of an organisation. */
+export interface Host {
+  orgId: string;
+  /** `https://example.okta.com`. */
+  origin: string;
+}
+
+/** The origin of the host of a connection; empty if its method has none. The parameter is `urlFields`. */
+export const originSql = `coalesce(public_credentials ->> (?::jsonb ->> (app || ' ' || method)), '')`;
+
+/** Returns the origin of the host of a connection, as `originSql`. */
+export function getHostOrigin(
+  { apps }: Pick<ConnectionDeps, 'apps'>,
+  connection: { app: string; method: string; publicCredentials: Readonly<Record<string, string>> },
+): string {
+  const methods = apps.find(({ id }) => id === connection.app)?.methods;
+  const method = methods?.find(({ id }) => id === connection.method);
+  return connection.publicCredentials[(method && findUrlField(method)) ?? ''] ?? '';
+}
+
 /** The host to which the credentials are sent: the one of the method's URL field, or empty if the method has none. */
 export function getHost(method: AuthMethod, publicCredentials: Credentials['public']): string {
   const url = publicCredentials[findUrlField(method) ?? ''];

@@ -2,17 +2,20 @@ import { currentTime } from '../../common/clock.ts';
 import { safeErrorFields } from '../../common/log.ts';
 import type { ScheduledWork } from '../../jobs/schedule.ts';
 import type { ConnectionDeps } from '../deps.ts';
+import { storeCertificates } from './host-certificates.ts';
 import { forecastKeyAges } from './key-ages.ts';
+import { warnOfCertificate } from './warn-of-certificate.ts';
 import { warnOfExpiry } from './warn-of-expiry.ts';
 
-/** The most organisations in one round, and the most connections of one in a job. */
+/** The most organisations in one round, and the most connections and hosts of one in a job. */
 const maxOrganisations = 1_000;
 const maxConnections = 200;
+const maxHosts = 200;
 
 const isDueSql = 'expiry_warning_at <= ? and deleted_at is null';
 
 /**
- * The warnings that the credentials of connections end, in one job for each organisation.
+ * The warnings that the credentials of connections and the certificates of their hosts end, in one job for each organisation.
  *
  * @param keyRotationDays the age at which keys are replaced on a schedule, in days; 0 for never
  * @param intervalMs how often this server looks for connections, in milliseconds
@@ -32,21 +35,30 @@ export function expiryWarnings(
     },
     async findDue() {
       await forecastKeyAges(deps, keyRotationDays);
-      const due = await deps.database
-        .asSystem()
-        .execute<{ orgId: string }[]>(
-          `select distinct org_id as "orgId" from app_connection where ${isDueSql} limit ${maxOrganisations}`,
-          [currentTime()],
-        );
+      await storeCertificates(deps);
+      const due = await deps.database.asSystem().execute<{ orgId: string }[]>(
+        `select org_id as "orgId" from app_connection where ${isDueSql}
+            union select org_id from host_certificate where due_at <= ? limit ${maxOrganisations}`,
+        [currentTime(), currentTime()],
+      );
       return due.map(({ orgId }) => ({ ids: { orgId }, key: orgId, group: orgId }));
     },
     failure: 'connections that expire could not be found',
   };
 }
 
-/** Warns of the connections of an organisation that are due. Those that it does not reach are still due in the next round. */
+/** Gives the warnings of an organisation that are due. Those that it does not reach are still due in the next round. */
 async function warnOrganisation(deps: ConnectionDeps, orgId: string, signal: AbortSignal): Promise<void> {
-  const due = await deps.database.forOrganisation(orgId).execute<{ id: string }[]>(
+  const em = deps.database.forOrganisation(orgId);
+  const hosts = await em.execute<{ origin: string }[]>(
+    `select origin from host_certificate where org_id = ? and due_at <= ? order by due_at limit ${maxHosts}`,
+    [orgId, currentTime()],
+  );
+  for (const { origin } of hosts) {
+    if (signal.aborted) return;
+    await warnOfCertificate(deps, { orgId, origin });
+  }
+  const due = await em.execute<{ id: string }[]>(
     `select id from app_connection where org_id = ? and ${isDueSql}
       order by expiry_warning_at limit ${maxConnections}`,
     [orgId, currentTime()],

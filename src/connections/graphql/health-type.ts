@@ -4,6 +4,8 @@ import { requireCaller } from '../../graphql/context.ts';
 import type { AppConnection, ExpiryReason } from '../app-connection.entity.ts';
 import type { Health } from '../checks/load-health.ts';
 import { loadHistory, type StatusPeriod } from '../checks/load-history.ts';
+import { loadCertificate } from '../forecasts/load-certificate.ts';
+import type { HostCertificate } from '../host-certificate.entity.ts';
 import type { defineVerification } from './verification-type.ts';
 
 /** Defines `ConnectionHealth`. */
@@ -53,6 +55,21 @@ export function defineHealth(
       },
     } satisfies Record<ExpiryReason, object>,
   });
+  const Certificate = builder
+    .objectRef<Pick<HostCertificate, 'validFrom' | 'validTo'>>('HostCertificate')
+    .implement({
+      description: 'The TLS certificate of a host, as a server has last seen it.',
+      fields: (t) => ({
+        validFrom: t.expose('validFrom', {
+          type: 'DateTime',
+          description: 'The time from which it is valid.',
+        }),
+        validTo: t.expose('validTo', {
+          type: 'DateTime',
+          description: 'The time at which it ends. Then this server does not connect to the host any more.',
+        }),
+      }),
+    });
   return builder.objectRef<Health & { connection: AppConnection }>('ConnectionHealth').implement({
     description: 'Whether a connection works, as its checks and verifications have found.',
     fields: (t) => ({
@@ -92,6 +109,14 @@ export function defineHealth(
         type: ExpiryReasonEnum,
         nullable: true,
         description: 'Why they end. Null if no end is known.',
+      }),
+      hostCertificate: t.field({
+        type: Certificate,
+        nullable: true,
+        description:
+          'The TLS certificate of the host. Null if none was seen yet, within a minute after a request, or if the host has none.',
+        resolve: ({ connection }, _, context) =>
+          loadCertificate(context.connections, requireCaller(context), connection),
       }),
       history: t.field({
         type: [Period],

@@ -20,7 +20,7 @@ import { useTitle } from '../use-title.ts';
 import { ConnectionKeys } from './connection-keys.tsx';
 import { ConnectionTabs } from './connection-tabs.tsx';
 import { Conversion } from './conversion.tsx';
-import { ExpiryAlert } from './expiry-alert.tsx';
+import { CertificateAlert, ExpiryAlert } from './expiry-alert.tsx';
 import { Health, toHealthRows } from './health.tsx';
 import { KeyRotation } from './key-rotation.tsx';
 import { Notes } from './notes.tsx';
@@ -107,6 +107,7 @@ export default function ConnectionScreen({ projectId, id, tab }: ConnectionScree
             onVerify={scopes.includes('CONNECTIONS_VERIFY') ? () => act('verify', connection) : undefined}
           />
           <ExpiryAlert connection={connection} />
+          <CertificateAlert connection={connection} />
           <VerificationWarnings details={connection.verification.details} />
           <div style={{ margin: 'var(--mantine-spacing-md) 0 var(--mantine-spacing-xl)' }}>
             <ConnectionDetails

@@ -1,5 +1,5 @@
 import { Alert, Text } from '@mantine/core';
-import { isExpiryShown, isOver } from '../list/expiry.tsx';
+import { isCertificateShown, isExpiryShown, isOver } from '../list/expiry.tsx';
 import { RelativeTime } from '../relative-time.tsx';
 import type { DetailedConnection } from './operations.ts';
 
@@ -12,6 +12,22 @@ export function ExpiryAlert({ connection: { health, verification } }: { connecti
     <Alert color="yellow" mt="sm">
       <Text size="sm">
         <Sentence health={health} />
+      </Text>
+    </Alert>
+  );
+}
+
+/** The end of the certificate of the host in a sentence, with what to do, if it is near. */
+export function CertificateAlert({ connection: { health } }: { connection: DetailedConnection }) {
+  if (!health.hostCertificate || !isCertificateShown(health)) return null;
+  const at = health.hostCertificate.validTo;
+  const isEnded = Date.parse(at) <= Date.now();
+  return (
+    <Alert color="yellow" mt="sm">
+      <Text size="sm">
+        The certificate of the host {isEnded ? 'ended' : 'ends'} <RelativeTime at={at} isFuture={!isEnded} />.
+        The administrator of the host has to renew it. No connection to the host works with a certificate that
+        has ended.
       </Text>
     </Alert>
   );

@@ -80,13 +80,23 @@ export function Health({ connection, isVerifying, onVerify }: HealthProps) {
 
 /** When the connection is checked, and when it last worked, as facts. */
 export function toHealthRows({ health, checkEvery }: DetailedConnection) {
-  const { lastCheckAt, nextCheckAt, lastGoodAt, since, status } = health;
+  const { lastCheckAt, nextCheckAt, lastGoodAt, since, status, hostCertificate } = health;
   return [
     ['Failing since', showTime(since)],
     ['Last worked', showTime(lastGoodAt) ?? 'Never'],
     ['Last check', showTime(lastCheckAt) ?? 'Never'],
     ['Next check', describeNextCheck(nextCheckAt, checkEvery, status)],
+    ['Certificate of the host', hostCertificate && <CertificateEnd {...hostCertificate} />],
   ] as const;
+}
+
+function CertificateEnd({ validTo }: { validTo: string }) {
+  const isEnded = Date.parse(validTo) <= Date.now();
+  return (
+    <>
+      {isEnded ? 'Ended' : 'Ends'} <RelativeTime at={validTo} isFuture={!isEnded} />
+    </>
+  );
 }
 
 function showTime(at: string | null) {

@@ -14,6 +14,11 @@ export function isExpiryShown({ expiresAt, expiryReason }: Health): boolean {
   return Date.parse(expiresAt) - Date.now() <= shownMs;
 }
 
+/** Whether the certificate of the host ends soon, or has ended. */
+export function isCertificateShown({ hostCertificate }: Health): boolean {
+  return hostCertificate !== null && Date.parse(hostCertificate.validTo) - Date.now() <= shownMs;
+}
+
 /** Whether the time has passed. */
 export function isOver({ expiresAt }: Health): boolean {
   return expiresAt !== null && Date.parse(expiresAt) <= Date.now();
@@ -26,6 +31,16 @@ export function ExpiryBadge({ health }: Pick<Connection, 'health'>) {
   return (
     <Badge color={color} variant="default" leftSection={<Dot color={color} />} tt="none" fw={600} mt={4}>
       {describeShortly(health)}
+    </Badge>
+  );
+}
+
+/** The end of the certificate of the host as a badge, if it is near. */
+export function CertificateBadge({ health }: Pick<Connection, 'health'>) {
+  if (!isCertificateShown(health)) return null;
+  return (
+    <Badge color="yellow" variant="default" leftSection={<Dot color="yellow" />} tt="none" fw={600} mt={4}>
+      Certificate ends
     </Badge>
   );
 }

@@ -6,7 +6,7 @@ import { connectionPath } from '../route.ts';
 import classes from '../table.module.css';
 import { type AppOption, getLabels } from '../use-options.ts';
 import { AppIcon } from './app-icon.tsx';
-import { ExpiryBadge } from './expiry.tsx';
+import { CertificateBadge, ExpiryBadge } from './expiry.tsx';
 import { type Action, RowMenu } from './row-menu.tsx';
 import { Status } from './status.tsx';
 
@@ -55,6 +55,7 @@ export function ConnectionsTable({ connections, options, verifying, onAction }: 
             <>
               <Status name={name} verification={verification} health={health} />
               <ExpiryBadge health={health} />
+              <CertificateBadge health={health} />
             </>
           );
           return (

@@ -19,6 +19,7 @@ export const eventLabels: Readonly<Record<EventType | Message['type'], string>> 
   CONNECTION_POLICY_CHANGED: 'Use policy changed',
   HOST_UNREACHABLE: 'Host unreachable',
   HOST_RECOVERED: 'Host recovered',
+  HOST_CERTIFICATE_EXPIRING: 'The certificate of a host ends soon',
   WEBHOOK_TEST: 'Test event',
 };
 
