@@ -20,6 +20,11 @@ class CountingScheduler extends FairScheduler {
     await super.waitForTurn(tenantId);
     turns.set(tenantId, (turns.get(tenantId) ?? 0) + 1);
   }
+
+  override async waitToContinue(tenantId: string): Promise<void> {
+    await super.waitToContinue(tenantId);
+    turns.set(tenantId, (turns.get(tenantId) ?? 0) + 1);
+  }
 }
 
 const usage = new TenantUsage();
@@ -41,7 +46,8 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-const aliases = (field: string) => Array.from({ length: 15 }, (_, index) => `a${index}: ${field}`).join(' ');
+const aliases = (field: string, count = 15) =>
+  Array.from({ length: count }, (_, index) => `a${index}: ${field}`).join(' ');
 const id = '7ffbb072-2575-495a-b5b0-127f88caef78';
 
 async function turnsFor({ orgId }: TestOrganisation, work: () => Promise<unknown>): Promise<number> {
@@ -75,10 +81,63 @@ describe('fair scheduling between organisations', () => {
     );
   });
 
-  it('takes a turn before each page is serialised', async () => {
+  it('takes a turn before each page is completed', async () => {
     const organisation = await server.newOrganisation();
-    const query = `{ ${aliases('appConnections(first: 100) { nodes { id } }')} }`;
-    expect(await turnsFor(organisation, () => organisation.client.request(query))).toBe(31);
+    const page = 'appConnections(first: 100) { nodes { id } }';
+    expect(await turnsFor(organisation, () => organisation.client.request(`{ ${aliases(page)} }`))).toBe(31);
+  });
+
+  it('takes a turn for every 20 items of a page, which arrive in their order', async () => {
+    const organisation = await server.newOrganisation();
+    const names = Array.from({ length: 50 }, (_, index) => `connection-${String(index).padStart(2, '0')}`);
+    for (const name of names) await organisation.client.request(createMutation, okta({ name }));
+    let answer: unknown;
+    const count = await turnsFor(organisation, async () => {
+      answer = await organisation.client.request(
+        '{ a: appConnections(first: 50) { nodes { name } edges { node { name } } } b: viewer { scopes } }',
+      );
+    });
+    const nodes = names.map((name) => ({ name }));
+    expect(answer).toMatchObject({ a: { nodes, edges: nodes.map((node) => ({ node })) } });
+    // One for the request, two for the fields, one for the page, and two for each of its lists.
+    expect(count).toBe(8);
+  });
+
+  it('takes a turn for every 32 kB of a response with several fields', async () => {
+    const organisation = await server.newOrganisation();
+    // JSON has two characters for each.
+    const description = '"'.repeat(250);
+    for (let index = 0; index < 40; index += 1)
+      await organisation.client.request(createMutation, okta({ name: `long-${index}`, description }));
+    const page = 'appConnections(first: 40) { nodes { description } }';
+    const turnsOf = (count: number) =>
+      turnsFor(organisation, () => organisation.client.request(`{ ${aliases(page, count)} }`));
+    // One for the request, three for each page.
+    expect(await turnsOf(2)).toBe(7);
+    expect(await turnsOf(8)).toBe(25 + 3);
+  });
+
+  it.runIf(testDatabaseUrl)('starts no more pages while a dozen of them wait for the database', async () => {
+    const fair = await startTestServer();
+    const [busy, other] = [await fair.newOrganisation(), await fair.newOrganisation()];
+    const query = `{ ${aliases('appConnections { nodes { id } }')} }`;
+    await busy.client.request(query);
+    const holder = fair.asOwner();
+    await holder.begin();
+    await holder.execute('lock table app_connection in access exclusive mode');
+    const countDatabaseWait = vi.spyOn(fair.database.usage, 'countDatabaseWait');
+    const requests = Array.from({ length: 4 }, () => busy.client.request(query));
+    try {
+      // Until these reads are answered, every turn has been granted that can be.
+      for (let reads = 0; reads < 20; reads += 1) await other.client.request('{ viewer { scopes } }');
+      const waits = countDatabaseWait.mock.calls.filter(([tenantId]) => tenantId === busy.orgId);
+      expect(waits.length).toBeGreaterThanOrEqual(8);
+      expect(waits.length).toBeLessThan(20);
+    } finally {
+      await holder.rollback();
+      await Promise.all(requests);
+      await fair.close();
+    }
   });
 
   it('takes turns for REST requests and GraphQL requests with GET', async () => {

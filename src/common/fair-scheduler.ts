@@ -21,19 +21,30 @@ interface Waiter {
   reject(error: AppError): void;
 }
 
+/** The waiting work of a tenant. */
+interface TenantQueue {
+  /** Work whose data is loaded. */
+  continued: Waiter[];
+  new: Waiter[];
+}
+
 /**
  * Shares the event loop fairly among tenants. Work waits for a turn before it starts. Each iteration of the event loop grants
  * turns until the time slice is used up; the rest wait for the next iteration, after new I/O events. The tenant with the
  * least recent use goes first, so a busy tenant adds little more than one slice to each step of another tenant's
  * request, independent of its number of requests in flight. A tenant that `TenantUsage` delays gets no turn.
  *
+ * Within a tenant, work whose data is loaded goes before new work, and no new work starts while much of the tenant waits for the
+ * database. Otherwise the data of all its requests would be in memory at the same time, and each garbage collection, which
+ * delays everybody, would take the longer.
+ *
  * A turn is not held during I/O: a request that waits for the database or a host does not block others.
  */
 export class FairScheduler {
   readonly #usage: TenantUsage;
   readonly #sliceMs: number;
-  /** Waiting work by tenant. No list is empty. */
-  readonly #waiting = new Map<string, Waiter[]>();
+  /** Waiting work by tenant. No queue is empty. */
+  readonly #waiting = new Map<string, TenantQueue>();
   /** Milliseconds of the event loop that each tenant has used in this window. */
   readonly #used = new Map<string, number>();
   #windowEnd = 0;
@@ -53,11 +64,23 @@ export class FairScheduler {
    * @throws AppError `RATE_LIMITED` after ten seconds
    */
   waitForTurn(tenantId: string): Promise<void> {
+    return this.#wait(tenantId, 'new');
+  }
+
+  /**
+   * Waits until work of the tenant whose data is loaded may continue.
+   *
+   * @throws AppError `RATE_LIMITED` after ten seconds
+   */
+  waitToContinue(tenantId: string): Promise<void> {
+    return this.#wait(tenantId, 'continued');
+  }
+
+  #wait(tenantId: string, kind: keyof TenantQueue): Promise<void> {
     const turn = Promise.withResolvers<void>();
-    const waiter = { since: performance.now(), grant: turn.resolve, reject: turn.reject };
-    const queue = this.#waiting.get(tenantId);
-    if (queue) queue.push(waiter);
-    else this.#waiting.set(tenantId, [waiter]);
+    const queue = this.#waiting.get(tenantId) ?? { continued: [], new: [] };
+    queue[kind].push({ since: performance.now(), grant: turn.resolve, reject: turn.reject });
+    this.#waiting.set(tenantId, queue);
     if (!this.#isGranting) this.#grantNext();
     return turn.promise;
   }
@@ -96,10 +119,11 @@ export class FairScheduler {
     let next: string | undefined;
     let least = Number.POSITIVE_INFINITY;
     let shortestDelay = maxDelayMs;
-    for (const tenantId of this.#waiting.keys()) {
+    for (const [tenantId, { continued }] of this.#waiting) {
       const used = this.#used.get(tenantId) ?? 0;
       if (used >= least) continue;
-      const delay = this.#usage.delayOf(tenantId);
+      const delay =
+        continued.length > 0 ? this.#usage.delayOf(tenantId) : this.#usage.delayOfNewWork(tenantId);
       if (delay > 0) shortestDelay = Math.min(shortestDelay, delay);
       else [next, least] = [tenantId, used];
     }
@@ -118,18 +142,24 @@ export class FairScheduler {
   #rejectOverdue(): void {
     const now = performance.now();
     for (const [tenantId, queue] of this.#waiting) {
-      const firstInTime = queue.findIndex(({ since }) => now - since < maxWaitMs);
-      const rejected = queue.splice(0, firstInTime < 0 ? queue.length : firstInTime);
-      if (queue.length === 0) this.#waiting.delete(tenantId);
-      for (const { reject } of rejected) reject(tooBusyError());
+      for (const waiters of [queue.continued, queue.new]) {
+        const firstInTime = waiters.findIndex(({ since }) => now - since < maxWaitMs);
+        const rejected = waiters.splice(0, firstInTime < 0 ? waiters.length : firstInTime);
+        for (const { reject } of rejected) reject(tooBusyError());
+      }
+      this.#deleteIfEmpty(tenantId, queue);
     }
   }
 
   #takeFirst(tenantId: string): Waiter | undefined {
-    const queue = this.#waiting.get(tenantId) ?? [];
-    const first = queue.shift();
-    if (queue.length === 0) this.#waiting.delete(tenantId);
+    const queue = this.#waiting.get(tenantId);
+    const first = queue?.continued.shift() ?? queue?.new.shift();
+    if (queue) this.#deleteIfEmpty(tenantId, queue);
     return first;
+  }
+
+  #deleteIfEmpty(tenantId: string, queue: TenantQueue): void {
+    if (queue.continued.length === 0 && queue.new.length === 0) this.#waiting.delete(tenantId);
   }
 }
 

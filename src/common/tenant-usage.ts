@@ -18,6 +18,12 @@ const scanWeight = 0.5;
 /** The most tenants whose use is known. The ones that have used the server least recently are forgotten. */
 const maxTenants = 10_000;
 
+/** The tasks of a tenant that wait for the database while it may start more, a few pages. */
+const maxDatabaseWaits = 8;
+
+/** The time after which a tenant is looked at again whose tasks wait for the database, in milliseconds. */
+const databaseDelayMs = 1;
+
 /** The use of a tenant beyond its share. */
 interface Excess {
   /** In milliseconds, at the time `at`. */
@@ -40,6 +46,8 @@ export class TenantUsage {
   readonly #excess = new LRUCache<string, Excess>({ max: maxTenants });
   /** The last quiet work, and the last one of another tenant. */
   #quietWork: QuietWork[] = [];
+  /** The number of tasks that wait for a connection to the database, by tenant. None is 0. */
+  readonly #databaseWaits = new Map<string, number>();
 
   /** Adds time that a tenant has used the event loop, in milliseconds. */
   addLoopTime(tenantId: string, ms: number): void {
@@ -66,6 +74,24 @@ export class TenantUsage {
     const excessMs = this.#excessOf(tenantId, now) - burstMs;
     const isDelayed = excessMs > 0 && this.#isQuietTenantActive(tenantId, now);
     return isDelayed ? excessMs / busyShare : 0;
+  }
+
+  /** Like `delayOf`, for work that loads data: no more of it starts while enough of the tenant waits for the database. */
+  delayOfNewWork(tenantId: string): number {
+    const waits = this.#databaseWaits.get(tenantId) ?? 0;
+    return Math.max(waits < maxDatabaseWaits ? 0 : databaseDelayMs, this.delayOf(tenantId));
+  }
+
+  /** Counts a task of a tenant that waits for the database. */
+  async countDatabaseWait<Result>(tenantId: string, wait: () => Promise<Result>): Promise<Result> {
+    this.#databaseWaits.set(tenantId, (this.#databaseWaits.get(tenantId) ?? 0) + 1);
+    try {
+      return await wait();
+    } finally {
+      const waits = (this.#databaseWaits.get(tenantId) ?? 0) - 1;
+      if (waits > 0) this.#databaseWaits.set(tenantId, waits);
+      else this.#databaseWaits.delete(tenantId);
+    }
   }
 
   #isQuietTenantActive(tenantId: string, now: number): boolean {

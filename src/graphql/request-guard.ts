@@ -26,6 +26,8 @@ export interface RequestGuard {
   authenticate(authorization: string | null, context: Partial<Context>): Promise<GraphQLError | undefined>;
   /** Waits for a turn of the organisation on the event loop, before parsing and execution. */
   waitForTurn(context: Partial<Context>): Promise<void>;
+  /** Waits for another turn of the organisation, with a result that is complete. */
+  waitToContinue(context: Partial<Context>): Promise<void>;
   /** Returns the error with which the operation is rejected; undefined if it can be executed. */
   check(args: OperationArgs, context: Partial<Context>): GraphQLError | undefined;
   /** Returns the result of an execution, or an error that lists the issues of its variables if they are invalid. */
@@ -92,6 +94,7 @@ export function createRequestGuard(
       }
     },
     waitForTurn: ({ caller }) => scheduler.waitForTurn(caller?.orgId ?? ''),
+    waitToContinue: ({ caller }) => scheduler.waitToContinue(caller?.orgId ?? ''),
     check({ document, operationName, variableValues }, { caller }) {
       const operation = getOperationAST(document, operationName);
       if (!caller && !isIntrospection(operation)) return maskError(unauthenticated());

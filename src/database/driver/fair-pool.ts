@@ -39,7 +39,8 @@ export function withFairQueue(pool: Pool, usage: TenantUsage): Pool['connect'] {
     const wait = async (): Promise<() => void> => {
       waiting += 1;
       try {
-        return await queue.acquire(currentTenant());
+        const tenantId = currentTenant();
+        return await usage.countDatabaseWait(tenantId, () => queue.acquire(tenantId));
       } finally {
         waiting -= 1;
       }
