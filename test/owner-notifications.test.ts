@@ -8,7 +8,7 @@ import { generateApiKey } from '../src/auth/api-keys.ts';
 import { Secret } from '../src/common/secret.ts';
 import { lastingData } from './testkit/database.ts';
 import { type MailServer, startMailServer } from './testkit/mail-server.ts';
-import { startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
+import { failing, startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
 import { type OktaStandIn, startOktaStandIn } from './testkit/okta-standin.ts';
 import {
   createConnection,
@@ -35,7 +35,7 @@ beforeAll(async () => {
   okta = stack.use(await startOkta());
   standIn = stack.use(await startOktaStandIn());
   mail = stack.use(await startMailServer());
-  server = await startTestServer({ webhookIntervalMs: 50, config: settings() });
+  server = await startTestServer({ webhookIntervalMs: 50, checkIntervalMs: 100, config: settings() });
   stack.defer(() => server.close());
 });
 afterAll(() => stack.disposeAsync());
@@ -228,6 +228,35 @@ describe('the owner of a connection', () => {
     await pass(organisation, 1);
     const [received] = await mailsTo(owner.email, 1);
     expect(received?.text).toContain('payroll was removed for good.');
+  });
+
+  it('gets one line when the host of its connections does not answer, and one when it answers again', async () => {
+    const [organisation, other] = [await server.newOrganisation(), await server.newOrganisation()];
+    const [many, one, stranger] = [newOwner(), newOwner(), newOwner()];
+    for (const name of ['a', 'b', 'c', 'd']) await connect(organisation, name, many);
+    await connect(organisation, 'e', one);
+    await connect(other, 'f', stranger);
+    const check = async () => {
+      await server
+        .asOwner()
+        .execute('update app_connection set next_check_at = now() where org_id = ?', [organisation.orgId]);
+      await server
+        .asOwner()
+        .execute('update host_outage set next_check_at = now() where org_id = ?', [organisation.orgId]);
+    };
+    okta.behave(failing(503));
+    await check();
+    await until('the outage', async () => ((await messagesOf(organisation)).length === 2 ? true : undefined));
+    okta.behave(handleFakeOkta);
+    await check();
+    await pass(organisation, 4);
+    const [[toMany], [toOne]] = [await mailsTo(many.email, 1), await mailsTo(one.email, 1)];
+    expect(toMany?.text.split('\n\n')[1]?.split('\n')).toEqual([
+      expect.stringContaining(`${okta.origin} does not answer. Your connections to it: a, b, c, and 1 more.`),
+      expect.stringContaining(`${okta.origin} answers again. Your connections to it: a, b, c, and 1 more.`),
+    ]);
+    expect(toOne?.text).toContain(`${okta.origin} does not answer. Your connections to it: e.`);
+    expect(await messagesOf(other)).toEqual([]);
   });
 
   it('gets e-mails if it was named before the event, and none if it was removed before the event', async () => {

@@ -55,11 +55,16 @@ export function buildBody(
 }
 
 /** The host that an event is about, and the end of its certificate. */
-function describeHost({ action, targetName }: DescribedEvent) {
-  if (action === 'CHECK_HOST') return { host: targetName };
-  if (action !== 'WARN_OF_CERTIFICATE') return {};
-  const { host, validTo } = parseCertificateTarget(targetName);
-  return { host, hostCertificate: { validTo } };
+function describeHost(event: DescribedEvent) {
+  const host = findHost(event);
+  if (event.action !== 'WARN_OF_CERTIFICATE') return host && { host };
+  return { host, hostCertificate: { validTo: parseCertificateTarget(event.targetName).validTo } };
+}
+
+/** Returns the origin of the host that an event is about; undefined if it is not about one. */
+export function findHost({ action, targetName }: Pick<DescribedEvent, 'action' | 'targetName'>) {
+  if (action === 'CHECK_HOST') return targetName ?? undefined;
+  return action === 'WARN_OF_CERTIFICATE' ? parseCertificateTarget(targetName).host : undefined;
 }
 
 /** Parses the `targetName` of a warning of a certificate. */

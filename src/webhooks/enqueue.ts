@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { App } from '../apps/app.ts';
 import { AuditEvent } from '../audit/audit-event.entity.ts';
 import { currentTime } from '../common/clock.ts';
 import { AppConnection } from '../connections/app-connection.entity.ts';
@@ -9,12 +10,14 @@ import type { Vault } from '../encryption/vault.ts';
 import { type BodyInput, buildBody, type DescribedEvent } from './body.ts';
 import { type DigestState, describeForPeople, findDigestTime } from './digest.ts';
 import { toWebhookEventTypes, type WebhookEventType } from './event-types.ts';
+import { describeConnections, findHostOwners, isAboutHost } from './host-owners.ts';
 import { concernsOwner, readDigestStates } from './owners.ts';
 import { isDigest, isForOwners, type WebhookEndpoint } from './webhook-endpoint.entity.ts';
 import { WebhookMessage } from './webhook-message.entity.ts';
 
 /** The dependencies of queueing messages. */
 export interface QueueDeps {
+  apps: readonly App[];
   database: Database;
   vault: Vault;
   /** Returns the URL of this server for people. */
@@ -50,13 +53,14 @@ export async function queueMessages(deps: QueueDeps, endpoint: WebhookEndpoint):
     const isWaiting = sql`where endpoint_id = ${endpointId} and status = 'PENDING'`;
     if ((await database.count(WebhookMessage, orgId, isWaiting)) >= maxPending) return 'full';
   }
-  const events = await database.select(
+  const found = await database.select(
     AuditEvent,
     orgId,
     sql`where (org_id, seq) > (${orgId}::uuid, ${position}::int) and org_id = ${orgId}
       order by org_id, seq limit ${batchSize}`,
     { isScan: true, properties: eventColumns },
   );
+  const events = isForOwners(endpoint) ? upToHost(found) : found;
   const last = events.at(-1);
   if (!last) return 'done';
   const em = database.forOrganisation(orgId);
@@ -70,7 +74,20 @@ export async function queueMessages(deps: QueueDeps, endpoint: WebhookEndpoint):
   );
   if (!stored.isStored) return 'lost';
   endpoint.position = last.seq;
-  return events.length === batchSize ? 'more' : 'done';
+  return found.length === batchSize || events.length < found.length ? 'more' : 'done';
+}
+
+/** Ends a batch with its first event about a host, which can concern a thousand owners. */
+function upToHost<Event extends DescribedEvent>(events: readonly Event[]): readonly Event[] {
+  const index = events.findIndex(isAboutHost);
+  return index < 0 ? events : events.slice(0, index + 1);
+}
+
+/** An owner of connections. */
+interface Recipient {
+  email: string;
+  /** A sentence for this owner at the end of the line. */
+  note?: string | undefined;
 }
 
 /** Builds the row of a message. */
@@ -78,7 +95,7 @@ export async function buildMessage(
   { database, vault, getPublicUrl }: QueueDeps,
   endpoint: Pick<WebhookEndpoint, 'id' | 'orgId' | 'format'> & DigestState,
   input: Omit<BodyInput, 'id'>,
-  recipient: string | null = null,
+  recipient?: Recipient,
 ): Promise<WebhookMessage> {
   const id = randomUUID();
   const now = currentTime();
@@ -87,9 +104,9 @@ export async function buildMessage(
   const em = database.forOrganisation(orgId);
   return (await vault.rowMacs(em)).signed(em, WebhookMessage, {
     ...{ id, orgId, endpointId, type: input.type, seq: input.event.seq },
-    ...{ connectionId: input.event.connectionId ?? null, recipient },
+    ...{ connectionId: input.event.connectionId ?? null, recipient: recipient?.email ?? null },
     body: isDigest(format)
-      ? describeForPeople(input, getPublicUrl())
+      ? [describeForPeople(input, getPublicUrl()), recipient?.note].filter((part) => part).join(' ')
       : buildBody(format, { id: toWebhookId(id), ...input }),
     ...{ occurredAt: input.event.at, createdAt: now },
     ...{ status: 'PENDING', attempts: 0, failedSince: null, nextAttemptAt, log: [] },
@@ -139,14 +156,19 @@ async function buildOwnerMessages(
   endpoint: WebhookEndpoint,
   inputs: readonly Omit<BodyInput, 'id'>[],
 ): Promise<WebhookMessage[]> {
-  const emails = inputs.flatMap(({ connection }) => connection?.owner?.email ?? []);
-  if (emails.length === 0) return [];
-  const states = await readDigestStates(deps, endpoint, [...new Set(emails)]);
-  const messages: WebhookMessage[] = [];
+  const notices: { input: (typeof inputs)[number]; email: string; note?: string }[] = [];
   for (const input of inputs) {
     const email = input.connection?.owner?.email;
-    if (email) messages.push(await buildMessage(deps, { ...endpoint, ...states.get(email) }, input, email));
+    if (email) notices.push({ input, email });
+    if (!isAboutHost(input.event)) continue;
+    for (const owner of await findHostOwners(deps, input.event))
+      notices.push({ input, email: owner.email, note: describeConnections(owner) });
   }
+  if (notices.length === 0) return [];
+  const states = await readDigestStates(deps, endpoint, [...new Set(notices.map(({ email }) => email))]);
+  const messages: WebhookMessage[] = [];
+  for (const { input, email, note } of notices)
+    messages.push(await buildMessage(deps, { ...endpoint, ...states.get(email) }, input, { email, note }));
   return messages;
 }
 

@@ -13,9 +13,10 @@ const ownerEvents: ReadonlySet<WebhookEventType> = new Set<WebhookEventType>([
   ...(['connection.expiring', 'connection.expired'] as const),
   ...(['connection.token_revoked', 'connection.token_not_revoked'] as const),
   ...(['connection.key_rotation_started', 'connection.deleted', 'connection.restored'] as const),
+  ...(['host.unreachable', 'host.recovered', 'host.certificate_expiring'] as const),
 ]);
 
-/** Whether the owner of a connection gets an e-mail about an event. */
+/** Whether the owners of connections get e-mails about an event. */
 export function concernsOwner(type: WebhookEventType): boolean {
   return ownerEvents.has(type);
 }
@@ -55,7 +56,7 @@ export function addressToOwner({ subject, text }: Digest): Digest {
   return {
     subject: `${subject} of your connections`,
     text: [
-      'You get this e-mail because you are the owner of these connections:',
+      'You get this e-mail because you are the owner of these connections, or of connections to these hosts:',
       text,
       'To get no more of them, ask somebody who may change the connections (the scope connections:write) to name another owner, or none.',
     ].join('\n\n'),

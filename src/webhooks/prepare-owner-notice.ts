@@ -41,7 +41,7 @@ export async function prepareOwnerNotice(
       ...{ connectionId: connection.id, connectionName: connection.name, projectId: connection.projectId },
     },
   };
-  const message = await buildMessage(deps, { ...endpoint, ...states.get(owner.email) }, input, owner.email);
+  const message = await buildMessage(deps, { ...endpoint, ...states.get(owner.email) }, input, owner);
   return [...added, [WebhookMessage, message]];
 }
 
