@@ -699,6 +699,18 @@ describe('the end of the credentials of a connection', () => {
     expect(await warnings(mine, id, 1)).toHaveLength(1);
   });
 
+  test('stays that of an unused token if its owner is locked out, because Okta lets the token work', async () => {
+    const mine = await server.newOrganisation();
+    const { id } = await connect(mine);
+    okta.behave(
+      behavingAt({ [tokenPath]: json({ id: '00ub0oNGTSWTBKOLGLNR', status: 'LOCKED_OUT', profile: {} }) }),
+    );
+    const before = (await read(mine, id)).health.lastCheckAt;
+    await makeDue(id);
+    const { health } = await readUntil(mine, id, (read) => read.health.lastCheckAt !== before);
+    expect(health).toMatchObject({ status: 'VERIFIED', expiryReason: 'UNUSED' });
+  });
+
   test('filters lists', async () => {
     const mine = await server.newOrganisation();
     const [{ id: near }] = [await connect(mine), await connect(mine)];

@@ -364,6 +364,14 @@ describe('warnings', () => {
       warnings: [{ message: 'The owner of the API token has the status SUSPENDED in Okta.' }],
     });
   });
+
+  it.each(['LOCKED_OUT', 'PASSWORD_EXPIRED', 'RECOVERY'])(
+    'do not warn of an owner with the status %s, whose API tokens work',
+    async (status) => {
+      const { details } = await connectAndRead({ [okta.tokenPath]: okta.answering({ status }) });
+      expect(details).toMatchObject({ owner: { status, isActive: true }, warnings: [] });
+    },
+  );
 });
 
 describe('details of a connection', () => {

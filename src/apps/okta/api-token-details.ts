@@ -3,7 +3,7 @@ import type { Outbound } from '../../outbound/outbound.ts';
 import type { VerificationDetails, VerificationWarning } from '../credentials.ts';
 import { describeClockDifference } from './clock-difference.ts';
 import { type ListedApiToken, readApiTokens, readOrganisationName, readRoles } from './parse-details.ts';
-import type { TokenOwner } from './parse-response.ts';
+import { isActiveStatus, type TokenOwner } from './parse-response.ts';
 
 /** About two hundred tokens. Okta does not list them in pages. */
 const maxListBytes = 128 * 1024;
@@ -44,7 +44,7 @@ export async function findApiTokenDetails(
     read(`/api/v1/users/${owner.id}/roles`, readRoles),
     findTokens(),
   ]);
-  const isActive = owner.status === null ? null : owner.status === 'ACTIVE';
+  const isActive = owner.status === null ? null : isActiveStatus(owner.status);
   return {
     organisation: { id: organisationId, name },
     owner: { ...owner, isActive, roles },
@@ -67,11 +67,11 @@ function findUsedToken(
 }
 
 function describeOwner({ status }: TokenOwner): VerificationWarning | undefined {
-  if (status === null || status === 'ACTIVE') return undefined;
+  if (status === null || isActiveStatus(status)) return undefined;
   return {
     message: `The owner of the API token has the status ${status} in Okta.`,
     remedy:
-      'An API token stops working when its owner is deactivated. Activate the owner in the Okta Admin Console, or have ' +
+      'Okta ends the API tokens of a user who is deactivated. Unsuspend or activate the owner in the Okta Admin Console, or have ' +
       'another administrator create a token under Security > API > Tokens and use that one.',
   };
 }

@@ -42,7 +42,9 @@ export const apiTokenDetails: DetailsType = {
         id: z.string().describe('The id of the user in Okta.'),
         login: text('The login of the user in Okta; null if it is not an email address of ASCII characters.'),
         status: text('The status of the user in Okta, such as `ACTIVE`.'),
-        isActive: yesOrNo('Whether the status is `ACTIVE`. The token ends when its owner is deactivated.'),
+        isActive: yesOrNo(
+          'Whether Okta counts the user as active: `ACTIVE`, `LOCKED_OUT`, `PASSWORD_EXPIRED` or `RECOVERY`. The token ends when its owner is deactivated.',
+        ),
         roles: roleDetails.describe('The active admin roles of the user. The token has their permissions.'),
       })
       .meta({ title: 'ApiTokenOwnerDetails' })

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { AuthMethod } from '../app.ts';
 import type { CredentialsForecast } from '../credentials.ts';
+import { isActiveStatus } from './parse-response.ts';
 
 /** Okta ends an API token that is not used for so long, in milliseconds. */
 const unusedMs = 30 * 86_400_000;
@@ -19,9 +20,8 @@ export function forecastApiToken({
 }: Parameters<NonNullable<AuthMethod['forecast']>>[0]): CredentialsForecast {
   const { success, data } = certainToken.safeParse(details);
   const statedMs = success ? Date.parse(data.apiTokens[0].expiresAt) : 0;
-  const status = account?.status ?? 'ACTIVE';
   return {
     expiresAt: new Date(Math.max(usedAt.getTime() + unusedMs, statedMs)),
-    isOwnerInactive: status !== 'ACTIVE',
+    isOwnerInactive: account?.status != null && !isActiveStatus(account.status),
   };
 }

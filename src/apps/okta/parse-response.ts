@@ -18,6 +18,22 @@ const userStatus = z.enum([
 ]);
 
 /**
+ * The statuses in which the API tokens of a user work. To sign in, the user has to do something in most of them, but a token does not
+ * depend on the password: https://support.okta.com/help/s/article/api-token-validity-after-an-okta-admin-password-reset
+ */
+const activeStatuses: readonly string[] = [
+  'ACTIVE',
+  'LOCKED_OUT',
+  'PASSWORD_EXPIRED',
+  'RECOVERY',
+] satisfies z.infer<typeof userStatus>[];
+
+/** Whether Okta counts a user with this status as active, so that the API tokens of the user work. */
+export function isActiveStatus(status: string): boolean {
+  return activeStatuses.includes(status);
+}
+
+/**
  * An email address, which is Okta's default format of logins. An Okta token has 42 characters and fits on neither side of
  * the @. The domain is converted to lower case, which destroys a token.
  */
