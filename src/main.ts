@@ -6,14 +6,19 @@ import { StartupError } from './common/errors.ts';
 import { createLog, safeErrorFields } from './common/log.ts';
 import type { Config } from './config/config.ts';
 import { readConfig } from './config/read-config.ts';
+import { limitMemory, precompileEmbedded } from './database/embedded-files.ts';
 
 async function start(): Promise<void> {
   const config = readConfig();
   const isToOpen = readArguments(config);
+  if (!config.databaseUrl) {
+    limitMemory();
+    precompileEmbedded();
+  }
   // Imported after the settings were read: it takes longer than everything that a wrong setting needs.
   const { startServer } = await import('./app/start-server.ts');
   const log = createLog(config.logLevel);
-  const server = await startServer(config, log, { limitsMemory: true });
+  const server = await startServer(config, log);
   // Before the server reports that it is ready: from then on, a signal must stop it gracefully.
   onStopSignal(() => {
     server.stop().then(

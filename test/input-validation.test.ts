@@ -330,3 +330,25 @@ function inputPaths(type: GraphQLInputType): (string | number)[][] {
   const fields = Object.values(nullable.getFields());
   return [[], ...fields.flatMap(({ name, type }) => inputPaths(type).map((path) => [name, ...path]))];
 }
+
+describe('a time in GraphQL', () => {
+  const list =
+    'query ($time: DateTime!) { appConnections(filter: { expiresBefore: $time }) { nodes { id } } }';
+
+  it.each(['2030-01-31T10:15:30Z', '2030-01-31T10:15:30.125+02:00'])('can be %s', async (time) => {
+    const { text } = await rest('POST', '/graphql', { query: list, variables: { time } });
+    expect(JSON.parse(text)).toEqual({ data: { appConnections: { nodes: [] } } });
+  });
+
+  it.each(['2030-02-30T10:15:30Z', '2030-01-31', '31 January 2030', 'tomorrow', 0, {}])(
+    'cannot be %j, which the error does not repeat',
+    async (time) => {
+      const error = await overGraphql(list, { time });
+      expect(error).toMatchObject({ code: 'BAD_USER_INPUT', paths: ['time'] });
+      expect(error.text).toContain(
+        'The time must be an RFC 3339 timestamp, such as 2007-12-03T10:15:30.125Z.',
+      );
+      if (typeof time === 'string') expect(error.text).not.toContain(time);
+    },
+  );
+});

@@ -102,6 +102,36 @@ onEmbedded('a signal to npm start', () => {
   });
 });
 
+/** Makes a Node print the URL of each module that it loads. */
+const reportLoads = `
+import { writeSync } from 'node:fs';
+import { registerHooks } from 'node:module';
+registerHooks({
+  load: (url, context, next) => {
+    writeSync(1, url + '\\n');
+    return next(url, context);
+  },
+});`;
+
+onEmbedded('a start on the embedded database', () => {
+  it('loads no package that the server needs only later, or not at all', async () => {
+    using data = dataFolder();
+    const hook = `data:text/javascript,${encodeURIComponent(reportLoads)}`;
+    const program = run(process.execPath, ['--import', hook, 'src/launch.js', 'start'], {
+      env: { DATA_DIR: data.path },
+    });
+    await waitForUrl(program);
+    const [loaded = ''] = program.output().split('App Connections is ready');
+    const packages = [...loaded.matchAll(/\/node_modules\/((?:@[^/]+\/)?[^/]+)\/(?!.*\/node_modules\/)/g)];
+    const names = new Set(packages.map(([, name]) => name));
+    expect(names).toContain('@electric-sql/pglite');
+    for (const late of ['pg', 'pg-boss', 'undici', 'nodemailer', 'prom-client', '@opentelemetry/api'])
+      expect(names).not.toContain(late);
+    for (const late of ['@aws-sdk/client-kms', '@graphql-yoga/render-graphiql', '@mikro-orm/postgresql'])
+      expect(names).not.toContain(late);
+  });
+});
+
 /** Copies the project with all packages except the given ones. */
 function copyWithout(...packages: string[]): Disposable & { path: string } {
   const folder = temporaryFolder();

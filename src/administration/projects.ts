@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type FilterQuery, raw, UniqueConstraintViolationException } from '@mikro-orm/postgresql';
+import { type FilterQuery, raw, UniqueConstraintViolationException } from '@mikro-orm/core';
 import { storeWithEvents } from '../audit/audited-change.ts';
 import { withRequestContext } from '../audit/hash-chain.ts';
 import { withForbiddenAudit, withRefusalAudit } from '../audit/record-refusals.ts';

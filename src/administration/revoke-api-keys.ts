@@ -1,4 +1,5 @@
-import { type EntityManager, type FilterQuery, LockMode } from '@mikro-orm/postgresql';
+import { type FilterQuery, LockMode } from '@mikro-orm/core';
+import type { EntityManager } from '@mikro-orm/postgresql';
 import { appendEvents, withRequestContext } from '../audit/hash-chain.ts';
 import { withRefusalAudit } from '../audit/record-refusals.ts';
 import { currentTime } from '../common/clock.ts';

@@ -43,5 +43,6 @@ export function createSchema(apps: readonly App[]): GraphQLSchema {
   defineProjects(builder, administration);
   defineViewer(builder, administration);
   defineWebhooks(builder, administration.PageInfo);
-  return builder.toSchema();
+  // The order of types has no meaning, and sorting them takes a quarter of the time of this function.
+  return builder.toSchema({ sortSchema: false });
 }

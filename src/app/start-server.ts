@@ -44,15 +44,10 @@ export interface StartedServer {
 /**
  * Opens the stores, creates the first organisation in a database without any, and starts to listen.
  *
- * @param options with `limitsMemory`, V8's flags are set for the whole process if it uses the embedded database
  * @throws StartupError with one line that has the reason
  */
-export async function startServer(
-  config: Config,
-  log: Logger,
-  options: { limitsMemory?: boolean } = {},
-): Promise<StartedServer> {
-  const stores = await openStores(config, log, options);
+export async function startServer(config: Config, log: Logger): Promise<StartedServer> {
+  const stores = await openStores(config, log);
   const { database, vault, dataDir, unlock, close } = stores;
   try {
     await unlock();

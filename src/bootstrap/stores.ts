@@ -5,7 +5,7 @@ import type { Secret } from '../common/secret.ts';
 import type { Config } from '../config/config.ts';
 import { findConfigWarnings } from '../config/security-warnings.ts';
 import { type Database, openDatabase } from '../database/database.ts';
-import { limitMemory } from '../database/embedded.ts';
+import { limitMemory } from '../database/embedded-files.ts';
 import type { DatabaseLocation } from '../database/location.ts';
 import { DecryptionError } from '../encryption/jwe.ts';
 import { findWeakEntries, InvalidKeyringError, type Keyring, parseKeyring } from '../encryption/keyring.ts';

@@ -15,8 +15,11 @@ export const dateTime = z
 /** The same as ISO 8601 text in UTC, which is its form in cursors. */
 export const isoDateTime = z.iso.datetime().pipe(z.coerce.date()).pipe(dateTime);
 
+/** The text of a timestamp (RFC 3339) as callers write it. */
+export const isoTimestamp = z.iso.datetime({
+  offset: true,
+  error: 'Must be an RFC 3339 timestamp, such as 2007-12-03T10:15:30.125Z.',
+});
+
 /** A timestamp (RFC 3339) as callers write it. */
-export const timestamp = z.iso
-  .datetime({ offset: true, error: 'Must be an RFC 3339 timestamp, such as 2007-12-03T10:15:30.125Z.' })
-  .transform((text) => new Date(text))
-  .pipe(dateTime);
+export const timestamp = isoTimestamp.transform((text) => new Date(text)).pipe(dateTime);

@@ -4,13 +4,13 @@ import { statfs } from 'node:fs/promises';
 import { dirname, extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { setFlagsFromString } from 'node:v8';
 import type { PGlite, Transaction } from '@electric-sql/pglite';
 import type { MikroORM, Options, PostgreSqlDriver } from '@mikro-orm/postgresql';
 import { StartupError } from '../common/errors.ts';
 import { withBoundParameters } from './driver/bind-parameters.ts';
 import { currentSession, sessionStatement } from './driver/session.ts';
 import { endSpanAfter, startStatementSpan, startTransactionSpan } from './driver/statement-span.ts';
+import { getPrecompiled, wasmFlags } from './embedded-files.ts';
 import { diskFullCode } from './outage.ts';
 
 /** The write-ahead log grows by segments of 16 MiB, and tables and indexes grow too. */
@@ -32,17 +32,6 @@ export interface EmbeddedLocation {
   copyOf?: () => Promise<ArrayBuffer>;
 }
 
-/** V8's optimisation of PGlite's WebAssembly takes half a gigabyte at its peak and gains nothing at the load of one server. */
-const wasmFlags = ['--no-wasm-tier-up', '--no-wasm-dynamic-tiering'];
-
-/**
- * Trades processor time for memory in this process, for programs with an embedded database; for more speed there is
- * PostgreSQL. V8's flags apply to the whole process, so programs call this, not `openEmbedded`.
- */
-export function limitMemory(): void {
-  for (const flag of [...wasmFlags, '--optimize-for-size']) setFlagsFromString(flag);
-}
-
 /**
  * Opens an embedded database, and creates it if its folder does not exist.
  *
@@ -57,6 +46,7 @@ export async function openEmbedded(
     import('@electric-sql/pglite'),
   ]);
   if (folder !== undefined) await prepareFolder(folder);
+  const pgliteWasmModule = await getPrecompiled();
   const orm = await MikroORM.init({
     ...shared,
     // Callers use the embedded database as a PostgreSQL, so the types say the same.
@@ -65,6 +55,10 @@ export async function openEmbedded(
     driverOptions: {
       // MikroORM copies its options, and a copied Blob does not work. PGlite reads only these two members.
       ...(copyOf && { loadDataDir: { type: 'application/x-tar', arrayBuffer: copyOf } as Blob }),
+      // It is copied by its method, if it has one.
+      ...(pgliteWasmModule && {
+        pgliteWasmModule: Object.assign(pgliteWasmModule, { clone: () => pgliteWasmModule }),
+      }),
       startParams: [...PGlite.defaultStartParams, '-c', 'shared_buffers=8MB', '-c', 'wal_buffers=1MB'],
     },
   });

@@ -1,5 +1,5 @@
 import { GraphQLError, GraphQLScalarType, Kind } from 'graphql';
-import { GraphQLDateTime } from 'graphql-scalars';
+import { isoTimestamp } from '../common/date-time.ts';
 import { Secret } from '../common/secret.ts';
 
 /** An input-only scalar. Resolvers get a `Secret`. Its errors never quote the value. */
@@ -33,7 +33,7 @@ export const JsonScalar = new GraphQLScalarType<never, unknown>({
 
 const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-/** A UUID in lower case, as PostgreSQL returns it. The scalar of graphql-scalars accepts values that PostgreSQL rejects. */
+/** A UUID in lower case, as PostgreSQL returns it. */
 export const UuidScalar = new GraphQLScalarType<string, string>({
   name: 'UUID',
   serialize: String,
@@ -41,23 +41,31 @@ export const UuidScalar = new GraphQLScalarType<string, string>({
   parseLiteral: (node) => parseUuid(node.kind === Kind.STRING ? node.value : undefined),
 });
 
-/** The scalar of graphql-scalars, but serialized to a string and not to a `Date`, which makes the response's JSON twice as fast. */
+/** A time. It is serialized to a string, because to write a string as JSON takes half the time of a `Date`. */
 export const DateTimeScalar = new GraphQLScalarType<Date, string>({
-  ...GraphQLDateTime.toConfig(),
+  name: 'DateTime',
   serialize: (value) => {
     // Times of apps are texts of this form already.
     if (typeof value === 'string' && utcWithMilliseconds.test(value)) return value;
-    const date = GraphQLDateTime.serialize(value);
+    const date = value instanceof Date ? value : new Date(String(value));
     const time = date.getTime();
     if (time !== last.time) last = { time, text: date.toISOString() };
     return last.text;
   },
+  parseValue: parseDateTime,
+  parseLiteral: (node) => parseDateTime(node.kind === Kind.STRING ? node.value : undefined),
 });
 
 const utcWithMilliseconds = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 
 /** Cached, because the times of an object are often equal (created, updated, verified). */
 let last = { time: Number.NaN, text: '' };
+
+function parseDateTime(value: unknown): Date {
+  const { success, data } = isoTimestamp.safeParse(value);
+  if (success) return new Date(data);
+  throw new GraphQLError('The time must be an RFC 3339 timestamp, such as 2007-12-03T10:15:30.125Z.');
+}
 
 function parseUuid(value: unknown): string {
   if (typeof value === 'string' && uuidPattern.test(value)) return value.toLowerCase();

@@ -1,5 +1,5 @@
+import { raw } from '@mikro-orm/core';
 import type { EntityClass, EntityManager, FilterQuery } from '@mikro-orm/postgresql';
-import { raw } from '@mikro-orm/postgresql';
 import { AuditHead } from '../audit/audit-event.entity.ts';
 import { AppConnection } from '../connections/app-connection.entity.ts';
 import { IdempotentRequest } from '../connections/idempotency.entity.ts';

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { PgBoss } from 'pg-boss';
 import { type Logger, safeErrorFields } from '../common/log.ts';
@@ -76,7 +77,8 @@ export class JobQueue {
   }
 
   async #start(): Promise<void> {
-    // It takes a fifth of a second to load.
+    // It takes a fifth of a second to load, and the server can serve requests without it.
+    await setImmediate();
     const { PgBoss } = await import('pg-boss');
     const boss = new PgBoss({
       db: toPgBossDatabase(this.#database.runAsSystem),

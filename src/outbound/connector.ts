@@ -1,12 +1,13 @@
 import { isIP, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { buildConnector } from 'undici';
+import type { buildConnector } from 'undici';
 import { isLoopbackAddress } from '../common/loopback.ts';
 import { isLoopbackName, normalizeHost } from './address.ts';
 import { type Address, type Lookup, resolve, staticLookup } from './dns.ts';
 import { HandshakeLimit } from './handshake-limit.ts';
 import { type HttpProxy, openTunnel } from './proxy.ts';
 import { startDeadline } from './timeout.ts';
+import { loadUndici } from './undici.ts';
 import { limitWire, type WireLimits } from './wire-limit.ts';
 
 /** The settings of a connector. */
@@ -66,7 +67,7 @@ export function createConnector(settings: ConnectorSettings): Connector {
     const limited = new HandshakeLimit(wire);
     try {
       // undici passes it to `tls.connect`, which accepts any stream.
-      const socket = await toPromise(buildConnector(options), {
+      const socket = await toPromise(loadUndici().buildConnector(options), {
         ...target,
         httpSocket: limited as Duplex as Socket,
       });
@@ -143,7 +144,7 @@ function dial(
   addresses: readonly [Address, ...Address[]],
   options: buildConnector.BuildOptions,
 ): Promise<Connected> {
-  const connector = buildConnector({ ...options, lookup: staticLookup(addresses) });
+  const connector = loadUndici().buildConnector({ ...options, lookup: staticLookup(addresses) });
   return toPromise(connector, { ...target, protocol: 'http:', port: String(effectivePort(target)) });
 }
 

@@ -1,4 +1,3 @@
-import { errors } from 'undici';
 import { OutboundError, type OutboundReason } from './outbound-error.ts';
 
 const untrusted = 'the certificate is not signed by an authority that this server trusts';
@@ -46,7 +45,7 @@ const errorsByCode: Readonly<Record<string, readonly [OutboundReason, string]>> 
 export function toOutboundError(error: unknown): OutboundError {
   if (error instanceof OutboundError) return error;
   // undici does not always set a code on this error.
-  if (error instanceof errors.HTTPParserError)
+  if (error instanceof Error && error.name === 'HTTPParserError')
     return new OutboundError('PROTOCOL', 'the response is not HTTP');
   const code = errorCode(error);
   if (code === undefined) return new OutboundError('UNREACHABLE', 'the host could not be reached');

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
-import { Agent, type Dispatcher } from 'undici';
+import type { Dispatcher } from 'undici';
 import { isAllowedHost, matchesDomain, normalizeHost } from './address.ts';
+import { lazyAgent } from './agent.ts';
 import { BufferedResponseHandler, type OutboundResponse } from './buffered-response.ts';
 import {
   Bulkhead,
@@ -10,7 +11,6 @@ import {
   type Slot,
   streamedLimits,
 } from './bulkhead.ts';
-import { type ConnectorSettings, createConnector } from './connector.ts';
 import { type Lookup, withSystemLookup } from './dns.ts';
 import { createDnsLookup } from './dns-lookup.ts';
 import { hostPort } from './host-port.ts';
@@ -165,8 +165,8 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
     holdSlot: () => dispatching?.hold(),
   };
   const createAgents = (wireLimits: WireLimits) => ({
-    guarded: createAgent({ ...shared, wireLimits, lookup, isGuarded: true }),
-    trusted: createAgent({ ...shared, wireLimits, lookup: operatorLookup, isGuarded: false }),
+    guarded: lazyAgent({ ...shared, wireLimits, lookup, isGuarded: true }),
+    trusted: lazyAgent({ ...shared, wireLimits, lookup: operatorLookup, isGuarded: false }),
   });
   const buffered = {
     // Chunks, headers and TLS can double a body, and a response without a body still has headers.
@@ -235,7 +235,7 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
         ignoresBody,
       });
       dispatching = slot;
-      handler.start(buffered.agents[agent], {
+      handler.start(buffered.agents[agent].get(), {
         origin,
         path: url.pathname + url.search,
         method,
@@ -262,7 +262,7 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
           onEnd: () => slot?.[Symbol.dispose](),
         });
         dispatching = slot;
-        handler.start(streamed.agents[agent], {
+        handler.start(streamed.agents[agent].get(), {
           origin,
           path,
           method: method as Dispatcher.HttpMethod,
@@ -289,19 +289,6 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
       await Promise.all(agents.map((agent) => agent.destroy()));
     },
   };
-}
-
-function createAgent(settings: ConnectorSettings): Agent {
-  return new Agent({
-    allowH2: false,
-    // The time limit of the request covers both.
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    maxHeaderSize: 16 * 1024,
-    // The host can ask for longer, up to this limit.
-    keepAliveMaxTimeout: 60_000,
-    connect: createConnector(settings),
-  });
 }
 
 /** @throws OutboundError `REQUEST_TOO_LARGE` if the headers announce a body that is too large */

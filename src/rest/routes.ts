@@ -23,7 +23,8 @@ const root = '/api/v1/app-connections';
 /** The routes, and the OpenAPI document that describes them; one of the routes serves the document. */
 export interface RestApi {
   routes: readonly Route[];
-  document: object;
+  /** Returns the document. The first call creates it, which takes longer than everything else at the start of the REST API. */
+  getDocument(): object;
 }
 
 /** Creates every route under `/api/`. `basePath` precedes `/api/` in the URLs of the OpenAPI document. */
@@ -32,9 +33,13 @@ export function createRestApi(
   administration: AdministrationDeps,
   basePath: string,
 ): RestApi {
-  const routes = [...createRoutes(deps, administration), openApiRoute(() => document)];
-  const document = createOpenApi(routes, deps.apps, basePath);
-  return { routes, document };
+  let document: object | undefined;
+  const getDocument = () => {
+    document ??= createOpenApi(routes, deps.apps, basePath);
+    return document;
+  };
+  const routes = [...createRoutes(deps, administration), openApiRoute(getDocument)];
+  return { routes, getDocument };
 }
 
 /** The first route whose path matches is used. */
@@ -92,7 +97,7 @@ function optionsRoute(apps: readonly App[]): Route {
   );
 }
 
-function openApiRoute(document: () => object): Route {
+function openApiRoute(getDocument: () => object): Route {
   return {
     method: 'GET',
     path: '/api/v1/openapi.json',
@@ -101,6 +106,6 @@ function openApiRoute(document: () => object): Route {
     schemas: { query: noQuery },
     response: z.looseObject({ openapi: z.string() }),
     isPublic: true,
-    handle: async () => ({ body: document() }),
+    handle: async () => ({ body: getDocument() }),
   };
 }

@@ -1,4 +1,4 @@
-import { type FilterQuery, raw } from '@mikro-orm/postgresql';
+import { type FilterQuery, raw } from '@mikro-orm/core';
 import { z } from 'zod';
 import { withForbiddenAudit } from '../audit/record-refusals.ts';
 import {

@@ -58,8 +58,8 @@ export function restReference(): string {
 /** Builds the OpenAPI document. Its routes are never called, so they need no dependencies except the apps. */
 function openApiDocument(): Document {
   const apps = createApps({ trustedHosts: new Set() });
-  const { document } = createRestApi({ apps } as unknown as ConnectionDeps, {} as AdministrationDeps, '');
-  return JSON.parse(JSON.stringify(document));
+  const { getDocument } = createRestApi({ apps } as unknown as ConnectionDeps, {} as AdministrationDeps, '');
+  return JSON.parse(JSON.stringify(getDocument()));
 }
 
 function describeRoute(

@@ -1,4 +1,4 @@
-import { UniqueConstraintViolationException } from '@mikro-orm/postgresql';
+import { UniqueConstraintViolationException } from '@mikro-orm/core';
 import { LRUCache } from 'lru-cache';
 import { AppError } from '../../common/errors.ts';
 import { createBatchLoader } from '../../database/batch-loader.ts';
