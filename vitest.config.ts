@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { configDefaults, defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
+import { artefactCommand, sourceOnly, useArtefact } from './test/testkit/artefact.ts';
 import SlowFilesFirst from './test/testkit/slow-files-first.ts';
 import { times } from './test/testkit/stress.ts';
 
@@ -92,12 +93,13 @@ function project(
   isolate = false,
 ): TestProjectInlineConfiguration {
   return {
+    plugins: useArtefact(),
     // As Node resolves it: Vite would take graphql's ESM twin, whose classes are strangers to everyone else's.
     resolve: { alias: [{ find: /^graphql$/, replacement: 'graphql/index.js' }] },
     test: {
       name,
       include,
-      exclude: [...configDefaults.exclude, ...exclude],
+      exclude: [...configDefaults.exclude, ...exclude, ...(artefactCommand ? testFiles(...sourceOnly) : [])],
       // Files share a process if they can, so that each process imports the server, its libraries and PostgreSQL's WebAssembly once.
       isolate,
       // On a busy machine, tests take many times as long, and a hook may build the dashboard or wait for it.

@@ -1,10 +1,10 @@
 import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { globSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { cpSync, globSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import manifest from '../package.json' with { type: 'json' };
 import { buildDashboard } from './testkit/dashboard.ts';
 import { codeBlocks, readPages, root } from './testkit/documents.ts';
@@ -34,9 +34,13 @@ interface Outcome {
 }
 
 /** Runs the installed command in the folder in which it is installed. */
-async function command(...args: string[]): Promise<Outcome> {
+function command(...args: string[]): Promise<Outcome> {
+  return commandWith({}, ...args);
+}
+
+async function commandWith(settings: object, ...args: string[]): Promise<Outcome> {
   const bin = join(installed, 'node_modules/.bin/app-connections');
-  return run(bin, args, { cwd: installed, env: environment }).then(
+  return run(bin, args, { cwd: installed, env: { ...environment, ...settings } }).then(
     ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
     ({ code, stdout, stderr }) => ({ code, stdout, stderr }),
   );
@@ -48,6 +52,28 @@ async function release(target: string): Promise<void> {
 }
 
 const sha256 = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex');
+
+/** The paths of the modules in the bundle, which names each in a comment. */
+function readBundledModules(): string[] {
+  return globSync('dist/server/*.js', { cwd: product })
+    .map((path) => readFileSync(join(product, path), 'utf8'))
+    .flatMap((code) => [...code.matchAll(/^\/\/ ((?:src|test|bench|\.ci|node_modules)\/\S+)$/gm)])
+    .map(([, path = '']) => path);
+}
+
+/** The packages in the bundle, and those beside it, as `name version`. */
+function listPackages(): string[] {
+  const bundled = readBundledModules()
+    .map((path) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0])
+    .filter((path) => path !== undefined)
+    .map((path) => join(root, path));
+  const installed = globSync('node_modules/{[^@]*,@*/*}', { cwd: product }).map((path) =>
+    join(product, path),
+  );
+  return [...new Set([...bundled, ...installed])]
+    .map((path) => JSON.parse(readFileSync(join(path, 'package.json'), 'utf8')))
+    .map(({ name, version }) => `${name} ${version}`);
+}
 
 beforeAll(async () => {
   await release(made);
@@ -65,19 +91,31 @@ describe('the released package', () => {
     expect(readFileSync(join(made, `${file}.sha256`), 'utf8')).toBe(`${sha256(join(made, file))}  ${file}\n`);
   });
 
-  it('is installed without a download, in less than 120 MB', () => {
+  it('is installed without a download, in less than 50 MB', () => {
     const sizes = globSync('**/*', { cwd: product, withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map((entry) => statSync(join(entry.parentPath, entry.name)).size);
-    expect(sizes.reduce((sum, size) => sum + size, 0) / 1_000_000).toBeLessThan(120);
+    expect(sizes.reduce((sum, size) => sum + size, 0) / 1_000_000).toBeLessThan(50);
   });
 
   it('has JavaScript, and no types, sources, tests or tools', () => {
     const files = globSync('**/*', { cwd: product });
-    expect(files.filter((path) => /\.tsx?$|\.map$|^test|^bench|^src\/cli\/codegen/.test(path))).toEqual([]);
-    for (const tool of ['vite', 'vitest', 'typescript', 'react', 'playwright-core', 'node'])
-      expect(files).not.toContain(`node_modules/${tool}/package.json`);
+    expect(files.filter((path) => /\.tsx?$|\.map$|^(src|test|bench)(\/|$)|test-entry/.test(path))).toEqual(
+      [],
+    );
     expect(files).toContain('dist/dashboard/index.html');
+    const modules = readBundledModules();
+    expect(modules).toContain('src/app/start-server.ts');
+    expect(
+      modules.filter((path) => /^(test|bench|\.ci)\/|^src\/(cli\/codegen|dashboard)\//.test(path)),
+    ).toEqual([]);
+    for (const tool of ['vite', 'vitest', 'typescript', 'react', 'playwright-core', 'node', 'rolldown'])
+      expect(listPackages()).not.toContainEqual(expect.stringMatching(`^${tool} `));
+  });
+
+  it('has the licences of all packages in it', () => {
+    const licences = readFileSync(join(product, 'LICENSES'), 'utf8');
+    for (const name of listPackages()) expect(licences).toContain(`${name}: `);
   });
 
   it('has an SBOM in CycloneDX of exactly the packages that it contains', () => {
@@ -87,12 +125,8 @@ describe('the released package', () => {
       specVersion: '1.6',
       metadata: { component: { name: 'app-connections', version: manifest.version } },
     });
-    const contained = globSync('**/node_modules/{*,@*/*}/package.json', { cwd: product })
-      .map((path) => JSON.parse(readFileSync(join(product, path), 'utf8')))
-      .filter(({ name, version }) => name && version)
-      .map(({ name, version }) => `${name} ${version}`);
     const listed = sbom.components.map(({ name, version }: Record<string, string>) => `${name} ${version}`);
-    expect(new Set(listed)).toEqual(new Set(contained));
+    expect(new Set(listed)).toEqual(new Set(listPackages()));
     const refs = new Set(sbom.components.map((component: { 'bom-ref': string }) => component['bom-ref']));
     expect(refs.size).toBe(sbom.components.length);
     for (const { dependsOn } of sbom.dependencies) for (const ref of dependsOn) expect(refs).toContain(ref);
@@ -125,44 +159,40 @@ describe('the command of the released package', () => {
     expect(stderr).not.toMatch(/^\s+at /m);
   });
 
-  it('starts the server on the embedded database, where the curl command of the README works, and administers it', async () => {
-    const server = spawn(join(installed, 'node_modules/.bin/app-connections'), [], {
-      cwd: installed,
+  it('runs with npx in an empty folder, without a download', async () => {
+    const cwd = join(folder.path, 'empty');
+    mkdirSync(cwd);
+    cpSync(join(made, file), join(cwd, file));
+    const { stdout } = await run('npx', ['--offline', '--yes', `./${file}`, 'version'], {
+      cwd,
       env: environment,
-      stdio: ['ignore', 'pipe', 'pipe'],
     });
-    let output = '';
-    for (const stream of [server.stdout, server.stderr])
-      stream.setEncoding('utf8').on('data', (text: string) => {
-        output += text;
-      });
-    const closed = once(server, 'close');
-    try {
-      const url = await until(
-        'the server is ready',
-        () => /GraphiQL +(http\S+)\/graphql/.exec(output)?.[1],
-        150_000,
-      );
-      expect(output).not.toMatch(/warning|npm run/i);
-      expect(await (await fetch(`${url}/`)).text()).toContain('<div id="root">');
-      const [curl] = readPages()
-        .flatMap(codeBlocks)
-        .filter(({ page, code }) => page === 'README.md' && code.startsWith('curl '));
-      const code = curl?.code.replaceAll('http://127.0.0.1:4000', url) ?? '';
-      const { stdout } = await run('sh', ['-c', code], { cwd: installed });
-      expect(JSON.parse(stdout).data.createOktaConnection.appConnection).toEqual({
-        id: expect.any(String),
-        name: 'made-with-curl',
-        verification: { status: 'VERIFIED' },
-      });
-      expect((await command('admin', 'organisations')).stderr).toContain(
-        'another server is using this folder',
-      );
-    } finally {
-      server.kill('SIGTERM');
-    }
-    expect(await closed).toEqual([0, null]);
+    expect(stdout).toBe(`${manifest.version}\n`);
+    expect(readdirSync(cwd)).toEqual([file]);
+  });
 
+  it('starts the server on the embedded database, which creates, lists and uses a connection, and stops', async () => {
+    const server = await start(installed);
+    expect(server.output()).not.toMatch(/warning|npm run/i);
+    expect(await (await fetch(`${server.url}/`)).text()).toContain('<div id="root">');
+    const [curl] = readPages()
+      .flatMap(codeBlocks)
+      .filter(({ page, code }) => page === 'README.md' && code.startsWith('curl '));
+    const code = curl?.code.replaceAll('http://127.0.0.1:4000', server.url) ?? '';
+    const { stdout } = await run('sh', ['-c', code], { cwd: installed });
+    const { appConnection } = JSON.parse(stdout).data.createOktaConnection;
+    expect(appConnection).toMatchObject({ name: 'made-with-curl', verification: { status: 'VERIFIED' } });
+    expect(await server.get('/api/v1/app-connections')).toMatchObject({
+      appConnections: [{ id: appConnection.id }],
+    });
+    const okta = `/api/v1/app-connections/okta/${appConnection.id}/proxy`;
+    expect(await server.get(`${okta}/api/v1/users/me`)).toHaveProperty('profile.login');
+    expect(await server.get('/api/v1/openapi.json')).toHaveProperty('openapi');
+    expect((await command('admin', 'organisations')).stderr).toContain('another server is using this folder');
+    expect(await server.stop()).toEqual([0, null]);
+  });
+
+  it('administers and verifies what the server has stored', async () => {
     const organisations = await command('admin', 'organisations', '--json');
     expect(JSON.parse(organisations.stdout)).toEqual([
       expect.objectContaining({ id: '6f03caa1-a5de-43ce-b127-95a145d3464c', connections: 1 }),
@@ -171,6 +201,61 @@ describe('the command of the released package', () => {
     expect(JSON.parse(keys.stdout).rootKeys).toEqual([expect.objectContaining({ connections: 1 })]);
     const audit = await command('audit', 'verify', '--json');
     expect([audit.code, JSON.parse(audit.stdout).problems]).toEqual([0, []]);
+    expect((await command('audit', 'export')).stdout).toContain('"made-with-curl"');
     expect((await command('migrate')).stdout).toMatch(/^The database has all \d+ migrations, up to \d{4}-/);
   });
+
+  it('starts again on a copy of the data, with what was stored', async () => {
+    const copy = join(folder.path, 'copy');
+    cpSync(join(installed, '.data'), join(copy, '.data'), { recursive: true });
+    const server = await start(copy);
+    expect(await server.get('/api/v1/app-connections')).toMatchObject({
+      appConnections: [{ name: 'made-with-curl' }],
+    });
+    expect(await server.stop()).toEqual([0, null]);
+  });
+
+  it.each([
+    [['start'], { PORT: 'http' }, 'Cannot start: PORT must be a port number'],
+    [['migrate'], { DATABASE_URL: 'postgresql://127.0.0.1:1/none' }, 'Cannot migrate: DATABASE_URL: '],
+    [['doctor'], { DATABASE_URL: 'postgresql://127.0.0.1:1/none' }, 'DATABASE_URL'],
+  ])('exits with code 1, and no stack trace, for %j with wrong settings', async (args, settings, message) => {
+    const { code, stdout, stderr } = await commandWith(settings, ...args);
+    expect([code, stdout + stderr]).toEqual([1, expect.stringContaining(message)]);
+    expect(stdout + stderr).not.toMatch(/^\s+at |node:internal|dist\/server/m);
+  });
 });
+
+/** Starts the server in a folder. */
+async function start(cwd: string) {
+  const server = spawn(join(installed, 'node_modules/.bin/app-connections'), [], {
+    cwd,
+    env: environment,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  onTestFinished(() => void server.kill('SIGKILL'));
+  let output = '';
+  for (const stream of [server.stdout, server.stderr])
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+    });
+  const closed = once(server, 'close');
+  const url = await until(
+    'the server is ready',
+    () => /GraphiQL +(http\S+)\/graphql/.exec(output)?.[1],
+    150_000,
+  );
+  const apiKey = readFileSync(join(cwd, '.data/api-key'), 'utf8').trim();
+  return {
+    url,
+    output: () => output,
+    get: async (path: string) => {
+      const response = await fetch(url + path, { headers: { authorization: `Bearer ${apiKey}` } });
+      return response.json();
+    },
+    stop: () => {
+      server.kill('SIGTERM');
+      return closed;
+    },
+  };
+}

@@ -1,20 +1,19 @@
 import { execFile, spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, describe, expect, test, vi } from 'vitest';
 import { describeConnectionFailure } from '../src/database/open-failure.ts';
 import { dataFolder } from './testkit/database.ts';
 import { canMount, smallDisk } from './testkit/faults/small-disk.ts';
 import { errorOfStart } from './testkit/in-process.ts';
-import { stderrOfFailedStart, temporaryFolder } from './testkit/process.ts';
+import { commandOf, stderrOfFailedStart, temporaryFolder } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 
 // Some tests start a process, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000 });
 
-const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+const [main = '', ...mainArguments] = commandOf('main.ts');
 
 describe('server start reports what is wrong with DATABASE_URL', () => {
   test.each([
@@ -125,7 +124,7 @@ describe('server start reports for DATA_DIR that', () => {
       const inside = readdirSync(folder.path, { recursive: true, encoding: 'utf8' });
       for (const each of ['', ...inside]) if (owner) chownSync(join(folder.path, each), owner, owner);
       chmodSync(join(folder.path, name), 0);
-      const failed = await promisify(execFile)(process.execPath, [main], {
+      const failed = await promisify(execFile)(process.execPath, [main, ...mainArguments], {
         env: { DATA_DIR: folder.path, PORT: '0', NODE_COMPILE_CACHE: compileCache.path },
         cwd: '/',
         ...(owner && { uid: owner, gid: owner }),

@@ -1,5 +1,5 @@
-import { cpSync, existsSync, readFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { cpSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 
 /** A package of the lockfile. */
 export interface LockedPackage {
@@ -20,42 +20,46 @@ interface LockEntry {
   license?: string;
   integrity?: string;
   resolved?: string;
-  dev?: boolean;
-  devOptional?: boolean;
   dependencies?: Record<string, string>;
 }
 
-/** Reads the packages that the server needs from the lockfile, sorted by path. */
-export function readProductionPackages(root: string): LockedPackage[] {
+/** Reads the packages at these paths from the lockfile, sorted by path. */
+export function readPackages(root: string, paths: ReadonlySet<string>): LockedPackage[] {
   const lock: { packages: Record<string, LockEntry> } = JSON.parse(
     readFileSync(join(root, 'package-lock.json'), 'utf8'),
   );
-  return Object.entries(lock.packages)
-    .filter(([path, entry]) => path !== '' && !entry.dev && !entry.devOptional)
-    .filter(([path]) => existsSync(join(root, path)))
-    .map(([path, { version, license, integrity, resolved, dependencies = {} }]) => ({
-      path,
-      name: path.replace(/^.*node_modules\//, ''),
-      version,
-      license,
-      integrity,
-      resolved,
-      dependencies: Object.keys(dependencies),
-    }))
-    .sort((a, b) => (a.path < b.path ? -1 : 1));
+  return [...paths].sort().map((path) => {
+    const entry = lock.packages[path];
+    if (!entry) throw new Error(`${path} is bundled, but not in package-lock.json`);
+    const { version, license, integrity, resolved, dependencies = {} } = entry;
+    const name = path.replace(/^.*node_modules\//, '');
+    return { path, name, version, license, integrity, resolved, dependencies: Object.keys(dependencies) };
+  });
 }
 
-/** Types, source maps and documents, which take two fifths of the space, and extensions of PGlite that the server does not load. */
-const isNotNeeded = /\.(map|[cm]?tsx?|md|markdown|tsbuildinfo|flow)$|\/pglite\/dist\/[\w-]+\.tar\.gz$/i;
+/** Types, source maps and documents, and what of PGlite the server does not load: extensions, and the CommonJS twin. */
+const isNotNeeded =
+  /\.(map|[cm]?tsx?|cjs|md)$|\/pglite\/(src|dist\/(contrib|live|worker|[\w-]+\.tar\.gz))($|\/)/i;
 
 /** Copies packages with their licences, without what a running server does not read. */
-export function copyPackages(root: string, packages: readonly LockedPackage[], folder: string): void {
-  for (const { path } of packages) {
+export function copyPackages(root: string, names: readonly string[], folder: string): void {
+  for (const name of names) {
+    const path = join('node_modules', name);
     cpSync(join(root, path), join(folder, path), {
       recursive: true,
-      // Packages inside of this one have entries of their own.
-      filter: (source) =>
-        source === join(root, path) || (basename(source) !== 'node_modules' && !isNotNeeded.test(source)),
+      filter: (source) => !isNotNeeded.test(source.slice(root.length)),
     });
   }
+}
+
+/** Collects the texts of the licences of packages, which have to accompany their code. */
+export function collectLicences(root: string, packages: readonly LockedPackage[]): string {
+  return packages
+    .map(({ path, name, version, license }) => {
+      const files = readdirSync(join(root, path)).filter((file) => /^(licen[cs]e|notice)/i.test(file));
+      const texts = files.sort().map((file) => readFileSync(join(root, path, file), 'utf8').trim());
+      return [`${name} ${version}: ${license}`, ...texts].join('\n\n');
+    })
+    .join(`\n\n${'-'.repeat(80)}\n\n`)
+    .concat('\n');
 }

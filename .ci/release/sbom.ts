@@ -6,6 +6,7 @@ interface Product {
   name: string;
   version: string;
   license: string;
+  dependencies: Record<string, string>;
 }
 
 /**
@@ -14,7 +15,7 @@ interface Product {
  * @param packages sorted
  */
 export function describePackages(
-  { name, version, license }: Product,
+  { name, version, license, dependencies: direct }: Product,
   packages: readonly LockedPackage[],
 ): string {
   const root = `pkg:npm/${name}@${version}`;
@@ -58,7 +59,7 @@ export function describePackages(
       {
         ref: root,
         dependsOn: packages
-          .filter(({ path, name }) => path === `node_modules/${name}`)
+          .filter(({ path, name }) => path === `node_modules/${name}` && name in direct)
           .map(toRef)
           .sort(),
       },

@@ -38,6 +38,6 @@ function findMissingModule(error: unknown): string | undefined {
 /** Finds the innermost file and line of this project. */
 function findOwnFrame(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
-  const [, place] = /\/(src\/[\w./-]+:\d+):\d+\)?$/m.exec(error.stack ?? '') ?? [];
+  const [, place] = /\/((?:src|dist\/server)\/[\w./-]+:\d+):\d+\)?$/m.exec(error.stack ?? '') ?? [];
   return place;
 }

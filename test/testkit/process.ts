@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
+import { artefactCommand } from './artefact.ts';
 
 /** A script of `src/` in a process of its own. Disposing of it kills it. */
 export interface ScriptProcess extends AsyncDisposable {
@@ -25,14 +26,13 @@ export interface ServerProcess extends ScriptProcess {
 
 const compileCache = fileURLToPath(new URL('../../node_modules/.cache', import.meta.url));
 
-/** Starts a script with only these environment variables, and the Node options of `npm start`. */
+/** Starts a script with only these environment variables. */
 export function spawnScript(
-  name: string,
+  name: 'main.ts' | 'launch.js',
   environment: Readonly<Record<string, string>>,
   ...args: string[]
 ): ScriptProcess {
-  const script = fileURLToPath(new URL(`../../src/${name}`, import.meta.url));
-  const child = spawn(process.execPath, [script, ...args], {
+  const child = spawn(process.execPath, commandOf(name, args), {
     cwd: tmpdir(),
     env: { PATH: process.env.PATH, NODE_COMPILE_CACHE: compileCache, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -60,6 +60,14 @@ export function spawnScript(
       await closed;
     },
   };
+}
+
+/** The arguments of Node for a script; for the same command of the released package, if that is tested. */
+export function commandOf(script: 'main.ts' | 'launch.js', args: readonly string[] = []): string[] {
+  if (!artefactCommand) return [fileURLToPath(new URL(`../../src/${script}`, import.meta.url)), ...args];
+  const [program = '', ...others] = script === 'main.ts' ? ['start', ...args] : args;
+  // `audit:verify` is `audit verify`.
+  return [artefactCommand, ...program.split(':'), ...others];
 }
 
 /** What a program printed, and its exit code. */
