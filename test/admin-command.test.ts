@@ -1,5 +1,6 @@
 import { GraphQLClient } from 'graphql-request';
 import { describe, expect, it, vi } from 'vitest';
+import { commandLine } from '../src/common/command-name.ts';
 import { everyScope } from './testkit/access.ts';
 import { lastingData, testDatabaseUrl } from './testkit/database.ts';
 import { runProgram, startProgram } from './testkit/in-process.ts';
@@ -133,17 +134,18 @@ describe('npm run admin', () => {
       await using stack = new AsyncDisposableStack();
       const { environment: data } = await lastingData(stack);
       const id = '00000000-0000-4000-8000-000000000000';
+      const usage = commandLine('admin', 'create-organisation');
       /** The cases that a process of its own has to end as it should with: one for each exit code. */
       const processes = [0, 2, 7];
       const cases: [args: string[], code: number, says: string][] = [
-        [['help'], 0, 'npm run admin -- create-organisation'],
-        [[], 2, 'npm run admin -- create-organisation'],
-        [['frobnicate'], 2, 'npm run admin -- create-organisation'],
-        [['organisations', '--bogus'], 2, 'npm run admin -- create-organisation'],
-        [['constructor'], 2, 'npm run admin -- create-organisation'],
-        [['organisations', 'organisations'], 2, 'npm run admin -- create-organisation'],
+        [['help'], 0, usage],
+        [[], 2, usage],
+        [['frobnicate'], 2, usage],
+        [['organisations', '--bogus'], 2, usage],
+        [['constructor'], 2, usage],
+        [['organisations', 'organisations'], 2, usage],
         // An unknown option is an error: without it, this key would have access to all projects.
-        [['create-key', '--org', id, '--project', 'Payroll'], 2, 'npm run admin -- create-organisation'],
+        [['create-key', '--org', id, '--project', 'Payroll'], 2, usage],
         [
           ['create-organisation', '--name', 'a\u001b[2Jb'],
           1,

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { AuditHead } from '../src/audit/audit-event.entity.ts';
 import { CheckpointFile, parseCheckpoints } from '../src/audit/checkpoint-file.ts';
+import { commandLine } from '../src/common/command-name.ts';
 import { StartupError } from '../src/common/errors.ts';
 import { unattributedOrgId } from '../src/identity/organisations.ts';
 import { checkChain } from './testkit/access.ts';
@@ -164,7 +165,7 @@ describe('audit checkpoints', () => {
     ] as const) {
       expect(await audit(...flags)).toMatchObject({ code: 1, stderr: expect.stringContaining(message) });
     }
-    const usage = expect.stringContaining('Unknown option --nonsense.\nnpm run audit:verify');
+    const usage = expect.stringContaining(`Unknown option --nonsense.\n${commandLine('audit verify')}`);
     expect(await audit('--nonsense')).toMatchObject({ code: 2, stderr: usage });
   });
 

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { GraphQLClient } from 'graphql-request';
 import { describe, expect, it, vi } from 'vitest';
+import { commandLine } from '../src/common/command-name.ts';
 import { createKey, revokeKey, viewerOf } from './testkit/access.ts';
 import { freshDatabase, lastingData, testDatabaseUrl } from './testkit/database.ts';
 import { startProgram } from './testkit/in-process.ts';
@@ -59,7 +60,7 @@ describe('the bootstrap API key', () => {
       const again = await second.ready();
       const source = settings.BOOTSTRAP_API_KEY ? 'BOOTSTRAP_API_KEY' : file;
       expect(second.stdout()).toContain(
-        `API key    created earlier; ${source} has no valid key ("npm run admin -- help" shows how to create another)\n`,
+        `API key    created earlier; ${source} has no valid key ("${commandLine('admin', 'help')}" shows how to create another)\n`,
       );
       expect(second.stdout()).not.toContain('curl');
       for (const secret of [old, key]) expect(second.stdout()).not.toContain(secret);

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { GraphQLClient } from 'graphql-request';
 import { describe, expect, it, vi } from 'vitest';
+import { commandLine } from '../src/common/command-name.ts';
 import { lastingData, testDatabaseUrl } from './testkit/database.ts';
 import { executeAsOwner } from './testkit/execute-as-owner.ts';
 import { runProgram, startProgram } from './testkit/in-process.ts';
@@ -144,7 +145,7 @@ describe('npm run keys', () => {
       const missing = join(data.DATA_DIR ?? '', 'missing');
       const empty = join(data.DATA_DIR ?? '', 'empty');
       writeFileSync(empty, '\n');
-      const usage = 'npm run keys -- status';
+      const usage = commandLine('keys', 'status');
       const arn = 'arn:aws:kms:eu-west-1:123456789012:alias/ours';
       /** The cases that a process of its own has to end as it should with: one for each exit code. */
       const processes = [0, 2, 6];
