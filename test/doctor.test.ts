@@ -1,9 +1,11 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { lastingData } from './testkit/database.ts';
 import { executeAsOwner } from './testkit/execute-as-owner.ts';
 import { runProgram } from './testkit/in-process.ts';
 import { startOtlpReceiver } from './testkit/otlp-receiver.ts';
+import { temporaryFolder } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 
 type Environment = Record<string, string>;
@@ -160,6 +162,20 @@ describe('npm run doctor', () => {
       'These migrations differ from those that were applied: 0001-start.',
       'These migrations are not applied yet: 0022-usage.',
     ]);
+  });
+
+  it('says that there is no embedded database yet, and creates nothing', async () => {
+    using folder = temporaryFolder();
+    const data = join(folder.path, 'data');
+    const { code, findings } = await doctor({ DATA_DIR: data });
+    expect(code).toBe(0);
+    expect(findings).toContainEqual({
+      check: 'database',
+      status: 'warning',
+      message: `There is no database in ${join(data, 'database')} yet.`,
+      remedy: 'Start the server, which creates it.',
+    });
+    expect(existsSync(data)).toBe(false);
   });
 
   it('reports wrong settings and an unreachable database or identity provider, without their secrets', async () => {

@@ -152,6 +152,8 @@ describe('the command of the released package', () => {
     [['keys', 'rotate', '--resael'], 'Unknown option --resael. Did you mean "--reseal"?'],
     [['audit', 'verfy'], 'Unknown command "verfy". Did you mean "verify"?'],
     [['migrate', 'now'], 'Unexpected argument "now".'],
+    [['--verison'], 'Unknown option --verison. Did you mean "--version"?'],
+    [['audit'], 'A command is missing: verify or export.'],
     [['xyzzy'], 'Unknown command "xyzzy". "app-connections help"'],
   ])('exits with code 2 and a suggestion for %j', async (args, message) => {
     const { code, stderr } = await command(...args);

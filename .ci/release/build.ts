@@ -66,6 +66,8 @@ async function bundle(
     transform: { target: `node${oldestNode}` },
     // Types that only `import type` names would be imported otherwise.
     tsconfig: true,
+    // Tests import constants too.
+    optimization: { inlineConst: false },
     plugins: [bundleRequired, ...(exported ? [testEntryOf(exported)] : [])],
   });
   const options = {

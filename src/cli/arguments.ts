@@ -53,6 +53,7 @@ export function findCommand<Command>(
 ): Command {
   const command = name !== undefined && Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (command) return command;
-  if (name === undefined) throw new UsageError('A command is missing.');
+  if (name === undefined)
+    throw new UsageError(`A command is missing: ${Object.keys(commands).join(' or ')}.`);
   throw new UsageError(`Unknown command "${name}".${suggest(name, [...Object.keys(commands), 'help'])}`);
 }

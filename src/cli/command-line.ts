@@ -2,6 +2,7 @@ import { commandLine } from '../common/command-name.ts';
 import { version } from '../common/server-identity.ts';
 import { findCommand, parseArguments, UsageError } from './arguments.ts';
 import type { Invocation, Program } from './program.ts';
+import { suggest } from './suggest.ts';
 
 /** A command of the released package. */
 interface Command {
@@ -69,6 +70,9 @@ export async function runCommandLine(
   else process.exitCode = await runProgram(name, rest);
 }
 
+/** What can be in place of a command. */
+const globalOptions = ['--version', '--help', '--open'];
+
 /** Starts the server, which then runs until a signal. */
 async function runStart(
   args: readonly string[],
@@ -98,6 +102,7 @@ async function runProgram(name: string, args: string[]): Promise<number> {
   }
   const isHelp = name === 'help' || args.includes('--help') || args.includes('-h');
   try {
+    if (name.startsWith('-')) throw new UsageError(`Unknown option ${name}.${suggest(name, globalOptions)}`);
     const { load } = findCommand(commands, name === 'help' ? args[0] : name);
     const run = await load();
     const { env: environment } = process;

@@ -2,6 +2,7 @@
  * Says what an operator wants to know before something fails: `app-connections doctor`. It changes nothing, and runs beside
  * servers, except on the embedded database, which one process uses.
  */
+import { existsSync } from 'node:fs';
 import { DataDir } from '../bootstrap/data-dir.ts';
 import { describeStartupError } from '../bootstrap/describe-error.ts';
 import { entities } from '../bootstrap/entities.ts';
@@ -17,7 +18,7 @@ import { lazyScopedEntityManager, ownerSession, systemSession } from '../databas
 import { describeConnectionFailure, describeLocation } from '../database/open-failure.ts';
 import { openOrm } from '../database/open-orm.ts';
 import { findWeakEntries, type Keyring, parseKeyring } from '../encryption/keyring.ts';
-import { checkDatabase, databaseInUse, databaseNotOpened } from './doctor/check-database.ts';
+import { checkDatabase, databaseInUse, databaseMissing, databaseNotOpened } from './doctor/check-database.ts';
 import { checkKeys } from './doctor/check-keys.ts';
 import { checkIdentityProvider, checkOkta, checkTraces } from './doctor/check-network.ts';
 import { createFindings, type Finding, formatFinding } from './doctor/finding.ts';
@@ -65,6 +66,9 @@ async function examine(environment: Readonly<Record<string, string | undefined>>
 async function examineStores(config: Config): Promise<Finding[]> {
   const keys = createFindings('keys');
   const location = findDatabaseLocation(config);
+  // To open an embedded database creates it, and its root key.
+  if (location.kind === 'embedded' && location.folder && !existsSync(location.folder))
+    return [databaseMissing(location.folder)];
   const dataDir = config.production ? undefined : new DataDir(config.dataDir);
   if (location.kind === 'embedded' && dataDir?.isLocked())
     return [databaseInUse('A server is using the embedded database')];

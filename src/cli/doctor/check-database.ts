@@ -109,3 +109,8 @@ export function databaseNotOpened(reason: string): Finding {
 export function databaseInUse(reason: string): Finding {
   return skipped(`${reason}. Stop the server to check its database and keys.`);
 }
+
+/** The finding if there is no embedded database. */
+export function databaseMissing(folder: string): Finding {
+  return warning(`There is no database in ${folder} yet.`, 'Start the server, which creates it.');
+}
