@@ -2,7 +2,7 @@ import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { cpSync, globSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { delimiter, dirname, join } from 'node:path';
+import { delimiter, dirname, extname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import manifest from '../package.json' with { type: 'json' };
@@ -111,6 +111,11 @@ describe('the released package', () => {
     ).toEqual([]);
     for (const tool of ['vite', 'vitest', 'typescript', 'react', 'playwright-core', 'node', 'rolldown'])
       expect(listPackages()).not.toContainEqual(expect.stringMatching(`^${tool} `));
+  });
+
+  it('has one of the twins of graphql, whose classes are strangers to each other', () => {
+    const modules = readBundledModules().filter((path) => path.startsWith('node_modules/graphql/'));
+    expect(new Set(modules.map(extname))).toEqual(new Set(['.js']));
   });
 
   it('has the licences of all packages in it', () => {

@@ -61,8 +61,8 @@ async function bundle(
     preserveEntrySignatures: 'allow-extension',
     // Tests use exports that the server does not.
     treeshake: exported !== undefined,
-    // graphql has a CommonJS and an ESM twin, whose classes are strangers to each other.
-    resolve: { mainFields: ['module', 'main'] },
+    // As Node resolves it: the ESM twin of graphql would be there too, and their classes are strangers to each other.
+    resolve: { mainFields: ['main'] },
     transform: { target: `node${oldestNode}` },
     // Types that only `import type` names would be imported otherwise.
     tsconfig: true,
