@@ -116,20 +116,33 @@ function leakedFields(
   return Object.entries(marks).flatMap(([name, mark]) => (text.includes(mark) ? [name] : []));
 }
 
+interface OrganisationRows {
+  connections: unknown[];
+  projects: unknown[];
+  keys: unknown[];
+  links: unknown[];
+  endpoints: unknown[];
+  messages: unknown[];
+}
+
+const keyColumns = "concat_ws(' ', id, name, scopes, project_ids, connection_ids, expires_at, revoked_at)";
+
 /** Returns all rows of an organisation, without its audit trail and the lastUsedAt of its keys. */
-async function readRows(orgId: string): Promise<unknown> {
-  const rows = (table: string, columns: string): Promise<unknown[]> =>
-    server.asOwner().execute(`select ${columns} from ${table} t where org_id = ? order by id`, [orgId]);
-  const connections = await rows('app_connection', 't::text');
-  const projects = await rows('project', 't::text');
-  const keys = await rows('api_key', 'id, name, scopes, project_ids, connection_ids, expires_at, revoked_at');
-  const links = await rows('connection_setup_link', 't::text');
-  const endpoints = await rows('webhook_endpoint', 't::text');
-  const messages = await rows('webhook_message', 't::text');
+async function readRows(orgId: string): Promise<OrganisationRows> {
+  const rows = (table: string, columns = 't::text') =>
+    `(select coalesce(json_agg(${columns} order by id), '[]') from ${table} t where org_id = ids.org_id)`;
+  const [found]: OrganisationRows[] = await server.asOwner().execute(
+    `select ${rows('app_connection')} as connections, ${rows('project')} as projects, ${rows('api_key', keyColumns)} as keys,
+      ${rows('connection_setup_link')} as links, ${rows('webhook_endpoint')} as endpoints, ${rows('webhook_message')} as messages
+     from (select ?::uuid as org_id) as ids`,
+    [orgId],
+  );
+  if (!found) throw new Error('There is no row.');
+  const { connections, projects, keys, links, endpoints, messages } = found;
   if (connections.length < 2 || projects.length < 1 || keys.length < 2 || links.length < 1)
     throw new Error('Rows are missing.');
   if (endpoints.length < 1 || messages.length < 1) throw new Error('Rows of webhooks are missing.');
-  return { connections, projects, keys, links, endpoints, messages };
+  return found;
 }
 
 const cases = Object.entries(operations);
