@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { dataFolder, testDatabaseUrl } from './testkit/database.ts';
-import { temporaryFolder, until } from './testkit/process.ts';
+import { compileCache, temporaryFolder, until } from './testkit/process.ts';
 
 // Each test starts processes, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000 });
@@ -29,7 +29,13 @@ function run(
 ): Program {
   const child = spawn(command, args, {
     cwd,
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, PORT: '0', ...env },
+    env: {
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      PORT: '0',
+      NODE_COMPILE_CACHE: compileCache,
+      ...env,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   });

@@ -24,7 +24,8 @@ export interface ServerProcess extends ScriptProcess {
   ready(): Promise<string>;
 }
 
-const compileCache = fileURLToPath(new URL('../../node_modules/.cache', import.meta.url));
+/** The folder of the code that processes of the tests have compiled, as in `npm start`. */
+export const compileCache = fileURLToPath(new URL('../../node_modules/.cache', import.meta.url));
 
 /** Starts a script with only these environment variables. */
 export function spawnScript(
