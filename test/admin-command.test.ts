@@ -84,10 +84,12 @@ describe('npm run admin', () => {
       {
         ...{ id: used.orgId, name: 'Used and full', createdAt: expect.any(String) },
         ...{ connections: 2, projects: 2, apiKeys: 3, events: last.seq, lastActivityAt: expect.any(String) },
+        ...{ status: 'ENABLED', disabledAt: null, deleteAt: null },
       },
       {
         ...{ id: unused.orgId, name: 'Unused', createdAt: expect.any(String) },
         ...{ connections: 0, projects: 1, apiKeys: 1, events: 1, lastActivityAt: expect.any(String) },
+        ...{ status: 'ENABLED', disabledAt: null, deleteAt: null },
       },
     ]);
     // Later than the last event if a key was used in the next minute.
@@ -95,9 +97,9 @@ describe('npm run admin', () => {
     expect(Date.parse(lastActivityAt)).toBeGreaterThanOrEqual(Date.parse(last.at));
     const { stdout } = await admin(data, 'organisations');
     expect(stdout.split('\n').map((line) => line.replace(/ +/g, ' '))).toEqual([
-      'id connections projects API keys events last activity name',
-      `${used.orgId} 2 2 3 ${last.seq} ${lastActivityAt} Used and full`,
-      `${unused.orgId} 0 1 1 1 ${listed[1].lastActivityAt} Unused`,
+      'id connections projects API keys events last activity status name',
+      `${used.orgId} 2 2 3 ${last.seq} ${lastActivityAt} enabled Used and full`,
+      `${unused.orgId} 0 1 1 1 ${listed[1].lastActivityAt} enabled Unused`,
       '',
     ]);
   });

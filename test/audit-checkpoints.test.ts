@@ -83,7 +83,8 @@ describe('audit checkpoints', () => {
         'select hash from audit_event where org_id = ? and seq = ?',
         [orgId, seq],
       );
-      const head = macs.signed(server.asOwner(), AuditHead, { orgId, seq, hash: String(hash) });
+      const status = { disabledAt: null, deleteAt: null, deletionStartedAt: null };
+      const head = macs.signed(server.asOwner(), AuditHead, { orgId, seq, hash: String(hash), ...status });
       await sql('alter table audit_event disable trigger all');
       await sql('delete from audit_event where org_id = ? and seq > ?', [orgId, seq]);
       await sql('alter table audit_event enable trigger all');

@@ -6,10 +6,9 @@ import { Secret } from '../src/common/secret.ts';
 import { openDatabase } from '../src/database/database.ts';
 import { Project } from '../src/identity/organisation.entity.ts';
 import { administer, emptyDatabase, testDatabaseUrl, withoutPooler } from './testkit/database.ts';
+import { fillOrganisation } from './testkit/filled-organisation.ts';
 import { byIdQuery, type Created, createMutation, okta } from './testkit/operations.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
-import { createLink } from './testkit/setup-links.ts';
-import { createEndpoint } from './testkit/webhook-receiver.ts';
 import { listTables } from './testkit/without-tenant-filters.ts';
 
 let server: TestServer;
@@ -19,51 +18,12 @@ let theirs: TestOrganisation;
 beforeAll(async () => {
   server = await startTestServer();
   [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
-  for (const { client, newKey } of [mine, theirs]) {
-    const { createOktaConnection } = await client.request<Created>(
-      createMutation,
-      okta({ idempotencyKey: 'once', tags: [{ key: 'env', value: 'test' }] }),
-    );
-    const user = server.clientFor(await newKey(['connections:use', 'connections:read']));
-    const { id } = createOktaConnection.appConnection;
-    await user.request(useQuery, { id });
-    // Reading usage stores it.
-    await user.request(usageQuery, { id });
-    await createLink(client, id);
-    const webhook = await createEndpoint(client, { url: 'https://example.com/webhooks' });
-    const test = 'mutation ($id: UUID!) { sendTestWebhook(endpointId: $id) { message { id } } }';
-    await client.request(test, { id: webhook.id });
-  }
-  for (const { orgId } of [mine, theirs]) {
-    await server
-      .asOwner()
-      .execute("insert into host_outage values (?, 'https://down.okta.com', now(), now(), now(), 'down')", [
-        orgId,
-      ]);
-    await server
-      .asOwner()
-      .execute("insert into host_outage_history values (?, 'https://down.okta.com', now(), now(), null)", [
-        orgId,
-      ]);
-    await server
-      .asOwner()
-      .execute(
-        "insert into host_certificate values (?, 'https://down.okta.com', now(), now(), now(), null, now() + interval '1 day')",
-        [orgId],
-      );
-    await server
-      .asOwner()
-      .execute("update app_connection set verification_status = 'UNREACHABLE' where org_id = ?", [orgId]);
-  }
+  for (const each of [mine, theirs]) await fillOrganisation(server, each);
 });
 afterAll(() => server.close());
 
-const useQuery =
-  'query ($id: UUID!) { oktaResponse(connectionId: $id, path: "/api/v1/users/me") { status } }';
-const usageQuery = 'query ($id: UUID!) { appConnection(id: $id) { usage { total { calls } } } }';
-
 /** The tables without an organisation. */
-const ofNobody = ['rate_limit'];
+const ofNobody = ['organisation_deletion', 'rate_limit'];
 
 /** The organisations whose rows in a table are visible to a statement of this organisation. */
 async function seen(

@@ -1,6 +1,7 @@
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { encodeEventCursor } from '../src/audit/event-cursor.ts';
+import { appendEvents, serverActor } from '../src/audit/hash-chain.ts';
 import { RefusalRecorder } from '../src/audit/refusal-counter.ts';
 import { AppError } from '../src/common/errors.ts';
 import { FairScheduler } from '../src/common/fair-scheduler.ts';
@@ -229,13 +230,17 @@ describe.skipIf(!testDatabaseUrl)('connection subscription on two servers with o
     const connectionId = await createNamed(organisation, 'verified-before-death');
     await using changes = await subscribe(server.graphqlUrl, apiKey, allWatching);
     // What such a server leaves behind: a committed event, and no notification.
-    await server.asOwner().execute(
-      `with event as (
-         insert into audit_event (org_id, seq, at, action, connection_id, outcome, fields, previous_hash, hash)
-         select org_id, seq + 1, now(), 'VERIFY_CONNECTION', ?, 'OK', '{verification}', '', '' from audit_head where org_id = ?
-       ) update audit_head set seq = seq + 1 where org_id = ?`,
-      [connectionId, orgId, orgId],
-    );
+    const silent = { database: { ...server.database, announce: () => {} }, vault: server.vault };
+    const event = {
+      ...serverActor,
+      orgId,
+      action: 'VERIFY_CONNECTION',
+      connectionId,
+      outcome: 'OK',
+    } as const;
+    await server.asOwner().transactional(async (em) => {
+      await appendEvents(em, silent, orgId, [{ ...event, fields: ['verification'] }]);
+    });
     expect(await nextChange(changes)).toMatchObject({ kind: 'VERIFIED', connectionId });
   });
 });

@@ -10,6 +10,7 @@ import type { Vault } from '../encryption/vault.ts';
 import type { ApiKey } from '../identity/api-key.entity.ts';
 import { type Scope, scopes } from '../identity/caller.ts';
 import { Organisation, Project } from '../identity/organisation.entity.ts';
+import { OrganisationDeletion } from '../identity/organisation-deletion.entity.ts';
 import { type NewOrganisation, unattributedOrgId } from '../identity/organisations.ts';
 import type { CreatedApiKey } from './api-keys.ts';
 
@@ -53,6 +54,26 @@ export async function createOrganisation(
     fields: ['name', ...scopes.map((scope) => `scopes.${scope}`)],
   });
   return created;
+}
+
+/**
+ * Systems beside this one may take a new organisation for a deleted one of the same name.
+ *
+ * @throws AppError `NAME_TAKEN` if an organisation with this name was deleted
+ */
+export async function assertNameNotDeleted(em: EntityManager, name: string): Promise<void> {
+  const [deletion] = await em.find(
+    OrganisationDeletion,
+    { name, startedAt: { $ne: null } },
+    { orderBy: { startedAt: 'desc' }, limit: 1 },
+  );
+  if (!deletion) return;
+  const { id, startedAt } = deletion;
+  throw new AppError(
+    'NAME_TAKEN',
+    `An organisation with this name was deleted at ${startedAt?.toISOString()}; its id was ${id}.`,
+    { remedy: 'Use another name, or add --reuse-name.' },
+  );
 }
 
 /**

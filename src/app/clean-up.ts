@@ -1,3 +1,4 @@
+import { deleteDueOrganisations } from '../administration/delete-organisations.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import { deleteOldHistory } from '../connections/checks/delete-old-history.ts';
 import { deleteOldOutages } from '../connections/checks/delete-old-outages.ts';
@@ -18,13 +19,14 @@ export interface CleanUp {
 }
 
 /**
- * Removes expired rows, at start and every hour: deleted connections, the usage of connections, setup links, idempotency keys,
+ * Removes expired rows, at start and every hour: organisations that are due for deletion, deleted connections, the usage of connections, setup links, idempotency keys,
  * rate-limit windows, rate budgets, outages, the history of connections, messages of webhooks. Uses small transactions, on one server at a time.
  */
 export function startCleanUp(deps: PurgeDependencies & { log: Logger }): CleanUp {
   const stopping = new AbortController();
   const { signal } = stopping;
   const tasks = [
+    ['deleted organisations', deleteDueOrganisations],
     ['deleted connections', purgeExpired],
     ['usage of purged connections', deleteUsageOfPurged],
     ['usage', deleteExpiredUsage],

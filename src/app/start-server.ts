@@ -12,7 +12,7 @@ import type { Config } from '../config/config.ts';
 import { apiKeyPattern } from '../config/env-schema.ts';
 import { withStartupLock } from '../database/startup-lock.ts';
 import { isBuilt, notBuilt } from '../http/dashboard-files.ts';
-import { firstOrganisation, hasOrganisation } from '../identity/organisations.ts';
+import { firstOrganisation, hadOrganisation } from '../identity/organisations.ts';
 import { createServer } from './server.ts';
 
 const apiKeyFile = 'api-key';
@@ -42,7 +42,7 @@ export interface StartedServer {
 }
 
 /**
- * Opens the stores, creates the first organisation in a database without any, and starts to listen.
+ * Opens the stores, creates the first organisation in a database that never had one, and starts to listen.
  *
  * @throws StartupError with one line that has the reason
  */
@@ -129,11 +129,11 @@ interface Administrator {
   isNeeded?: boolean;
 }
 
-/** Creates the first organisation, project and administrator's key in a database without any. */
+/** Creates the first organisation, project and administrator's key in a database that never had one. */
 async function bootstrap(config: Config, { database, vault, dataDir }: Stores): Promise<Administrator> {
   return withStartupLock(database.asSystem(), async (em) => {
     const known = config.bootstrapApiKey ?? savedKey(dataDir);
-    if (await hasOrganisation(em)) {
+    if (await hadOrganisation(em)) {
       const stored = known && (await findApiKey(em, vault, known));
       return stored && isActive(stored) ? { key: known } : {};
     }

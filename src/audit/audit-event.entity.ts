@@ -41,6 +41,12 @@ export const auditActions = {
     'Requests to an app through a connection. Each write is recorded, with method, path and status in `targetName`; reads are counted, and recorded once a minute.',
   VALIDATE_CREDENTIALS: 'Validation of credentials without storing them. Only refusals are recorded.',
   CREATE_ORGANISATION: 'Creation of the organisation.',
+  DISABLE_ORGANISATION: 'The operator disabled the organisation. The reason is in `targetName`.',
+  ENABLE_ORGANISATION: 'The operator enabled the organisation again.',
+  SCHEDULE_ORGANISATION_DELETION:
+    'The operator scheduled the deletion of the organisation. The time, and the reason if there is one, are in `targetName`.',
+  CANCEL_ORGANISATION_DELETION: 'The operator cancelled the deletion of the organisation.',
+  DELETE_ORGANISATION: 'The deletion of the organisation has begun. It is the last event of its trail.',
   ROTATE_KEYS:
     'The operator rotated keys: `rootKey`, which wraps the keys of the organisation, or `sealKey`, which encrypts credentials.',
   CREATE_PROJECT: 'Creation of a project.',
@@ -145,14 +151,24 @@ const AuditHeadSchema = defineEntity({
     seq: p.integer(),
     /** The hash of the last event; empty if there is none. */
     hash: p.text(),
+    /** The time at which the operator disabled the organisation; null if it is enabled. */
+    disabledAt: p.datetime(3).nullable(),
+    /** The time from which the disabled organisation is deleted; null if its deletion is not scheduled. */
+    deleteAt: p.datetime(3).nullable(),
+    /** The time from which nothing of the organisation may change any more; null before its deletion has begun. */
+    deletionStartedAt: p.datetime(3).nullable(),
     mac: p
       .text()
       .hidden()
       .onCreate(() => ''),
   },
+  indexes: [{ name: 'audit_head_disabled', properties: ['orgId'], where: '"disabled_at" is not null' }],
 });
 
-/** The head of the hash chain of an organisation. A transaction that appends events locks this row. */
+/**
+ * The head of the hash chain of an organisation, and whether the organisation is disabled. A transaction that appends events locks this
+ * row, so that none is stored after the organisation was disabled (docs/adr/0018-status-in-the-audit-head.md).
+ */
 export class AuditHead extends AuditHeadSchema.class {}
 AuditHeadSchema.setClass(AuditHead);
 authenticateRows(AuditHead);

@@ -7,15 +7,10 @@ import { currentBackgroundWork } from '../database/driver/background-work.ts';
 import { isDatabaseUnavailable } from '../database/outage.ts';
 import type { RowClass } from '../database/row-reader.ts';
 import { insertRows } from '../database/row-statements.ts';
-import { AuditEvent, AuditHead } from './audit-event.entity.ts';
+import { AuditEvent } from './audit-event.entity.ts';
 import { type ChangedRow, ifTrailEndsWith, lockRow } from './conditional-statement.ts';
-import {
-  type AuditDeps,
-  type ChainHead,
-  chainEvents,
-  limitPauses,
-  type RecordedEvent,
-} from './hash-chain.ts';
+import { type AuditDeps, chainEvents, limitPauses, type RecordedEvent } from './hash-chain.ts';
+import { organisationDisabled, readTrail, type TrailState } from './trail-head.ts';
 
 /** A change of an organisation's rows that is stored together with the audit events that record it. */
 export interface AuditedChange<Result> {
@@ -46,15 +41,6 @@ export interface PreparedChange<Result> {
   /** The MAC of the row as it was read: nothing is stored if the row has changed since. */
   readMac?: string;
   result: Result;
-}
-
-/** The end of an audit trail, as this server knows it. */
-export interface TrailState extends ChainHead {
-  /**
-   * The data key that encrypted credentials when the head was read. It still does when a change is stored after this head,
-   * because replacing the key appends an event.
-   */
-  sealKeyId: string | null;
 }
 
 interface PendingChange {
@@ -93,7 +79,10 @@ const trails = new WeakMap<Database, LRUCache<string, Trail>>();
  * Locks are taken in this order, as in transactions that call `appendEvents`: rows that exist, the head, new rows and
  * entries of unique indexes. So no two changes wait for each other.
  *
- * @throws the errors of `prepare` and of the statement, and MacMismatch if the head was changed outside this server
+ * While the organisation is disabled, only events without a change are stored: refusals, and what has happened at an app.
+ *
+ * @throws the errors of `prepare` and of the statement, `ORGANISATION_DISABLED`, and MacMismatch if the head was changed outside
+ *   this server
  */
 export function storeWithEvents<Result>(
   deps: AuditDeps,
@@ -185,10 +174,13 @@ async function tryToStore(
   trail: Trail,
   changes: readonly AuditedChange<unknown>[],
 ): Promise<unknown[] | undefined> {
-  trail.known ??= await readTrail(em, deps, orgId);
-  const known = trail.known;
+  const known = trail.known ?? (await readTrail(em, deps.vault, orgId));
+  // A disabled organisation may be enabled before the next change.
+  trail.known = known.disabledAt ? undefined : known;
+  if (known.deletionStartedAt) throw organisationDisabled(known);
   const prepared: PreparedChange<unknown>[] = [];
   for (const change of changes) prepared.push(await change.prepare(em, known));
+  if (known.disabledAt && prepared.some(changesRows)) throw organisationDisabled(known);
   const results = prepared.map(({ result }) => result);
   const events = prepared.flatMap((each) => each.events);
   if (events.length === 0) return results;
@@ -226,17 +218,10 @@ async function tryToStore(
     return undefined;
   }
   deps.database.announce(em, orgId);
-  trail.known = { ...head, sealKeyId: known.sealKeyId };
+  trail.known = known.disabledAt ? undefined : { ...head, sealKeyId: known.sealKeyId };
   return results;
 }
 
-async function readTrail(em: EntityManager, { vault }: AuditDeps, orgId: string): Promise<TrailState> {
-  const { sql, params } = vault.sealKeyQuery(orgId);
-  const [found] = await em.execute<TrailState[]>(
-    `select seq, hash, mac, (${sql}) as "sealKeyId" from audit_head where org_id = ?`,
-    [...params, orgId],
-  );
-  const { sealKeyId, ...head } = found ?? { seq: 0, hash: '', mac: '', sealKeyId: null };
-  (await vault.rowMacs(em)).verify(em, AuditHead, { orgId, ...head });
-  return { ...head, sealKeyId };
+function changesRows({ inserts = [], updates = [] }: PreparedChange<unknown>): boolean {
+  return inserts.length > 0 || updates.length > 0;
 }

@@ -5,6 +5,13 @@ import type { Database } from '../database/database.ts';
 import { insertRows } from '../database/row-statements.ts';
 import type { Vault } from '../encryption/vault.ts';
 import { AuditEvent, AuditHead } from './audit-event.entity.ts';
+import {
+  type ChainHead,
+  headColumns,
+  type OrganisationStatus,
+  organisationDisabled,
+  toChainHead,
+} from './trail-head.ts';
 
 /** The dependencies of the audit trail. */
 export interface AuditDeps {
@@ -73,43 +80,62 @@ export async function appendEvent(em: EntityManager, deps: AuditDeps, event: Aud
   await appendEvents(em, deps, event.orgId, [withRequestContext(event)]);
 }
 
-/** Appends events of one organisation, as `appendEvent` does for one. */
+/**
+ * Appends events of one organisation, as `appendEvent` does for one.
+ *
+ * @param status replaces the status of the organisation
+ * @returns the head after the events
+ * @throws AppError `ORGANISATION_DISABLED` if a caller of a disabled organisation has changed something, or the deletion of the
+ *   organisation has begun
+ */
 export async function appendEvents(
   em: EntityManager,
   deps: AuditDeps,
   orgId: string,
   events: readonly RecordedEvent[],
-): Promise<void> {
+  status?: OrganisationStatus,
+): Promise<ChainHead> {
   const { database, vault } = deps;
   // Before the lock, because a KMS may have to decrypt the key.
   const macs = await vault.rowMacs(em);
   // If the row was deleted, the inserted one has no MAC, so the verification below fails.
-  const { seq, hash, mac } = await em.execute<ChainHead>(
+  const found = await em.execute<ChainHead>(
     `insert into audit_head (org_id, seq, hash, mac) values (?::uuid, 0, '', '')
-     on conflict (org_id) do update set seq = audit_head.seq returning seq, hash, mac, ${limitPauses}`,
+     on conflict (org_id) do update set seq = audit_head.seq returning ${headColumns}, ${limitPauses}`,
     [orgId],
     'get',
   );
-  const locked = { seq, hash, mac };
+  const locked = toChainHead(found);
   macs.verify(em, AuditHead, { orgId, ...locked });
-  const { rows, head } = await chainEvents(em, vault, locked, orgId, events);
+  if (locked.deletionStartedAt || (locked.disabledAt && events.some(isChangeByCaller)))
+    throw organisationDisabled(locked);
+  const { rows, head } = await chainEvents(em, vault, { ...locked, ...status }, orgId, events);
   const insert = insertRows(em, AuditEvent, rows);
   await em.execute(
-    `with event as (${insert.sql}) update audit_head set seq = ?, hash = ?, mac = ? where org_id = ?`,
-    [...insert.params, head.seq, head.hash, head.mac, orgId],
+    `with event as (${insert.sql}) update audit_head set seq = ?, hash = ?, mac = ?,
+      disabled_at = ?, delete_at = ?, deletion_started_at = ? where org_id = ?`,
+    [
+      ...insert.params,
+      ...[head.seq, head.hash, head.mac],
+      ...[head.disabledAt ?? null, head.deleteAt ?? null, head.deletionStartedAt ?? null],
+      orgId,
+    ],
     'run',
   );
   database.announce(em, orgId);
+  return head;
 }
 
-/** The end of a chain. */
-export type ChainHead = Pick<AuditHead, 'seq' | 'hash' | 'mac'>;
+/** Whether an event records a change by a caller, and not a refusal, or what the operator or the server did. */
+function isChangeByCaller({ keyId, subject, outcome }: RecordedEvent): boolean {
+  return outcome === 'OK' && (keyId !== null || subject !== null);
+}
 
 /** Computes the rows of events that follow a head, and the head after them. */
 export async function chainEvents(
   em: EntityManager,
   vault: Vault,
-  { seq, hash }: ChainHead,
+  { seq, hash, disabledAt, deleteAt, deletionStartedAt }: ChainHead,
   orgId: string,
   events: readonly RecordedEvent[],
 ): Promise<{ rows: AuditEvent[]; head: ChainHead }> {
@@ -137,7 +163,8 @@ export async function chainEvents(
     };
     rows.push({ ...event, hash: await computeEventHash(em, vault, event) });
   }
-  const end = { orgId, seq: seq + rows.length, hash: rows.at(-1)?.hash ?? hash };
+  const status = { disabledAt, deleteAt, deletionStartedAt };
+  const end = { orgId, seq: seq + rows.length, hash: rows.at(-1)?.hash ?? hash, ...status };
   return { rows, head: (await vault.rowMacs(em)).signed(em, AuditHead, end) };
 }
 

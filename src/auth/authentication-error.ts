@@ -1,4 +1,5 @@
-import { AppError } from '../common/errors.ts';
+import { type OrganisationStatus, organisationDisabled } from '../audit/trail-head.ts';
+import { AppError, type ErrorCode } from '../common/errors.ts';
 
 /** The identity that a rejected credential belongs to. */
 export interface ClaimedIdentity {
@@ -19,11 +20,25 @@ export class AuthenticationError extends AppError {
   /** @param message the reason; it must not contain any part of the credential */
   constructor(
     message: string,
-    { claimedIdentity, remedy = defaultRemedy }: { claimedIdentity?: ClaimedIdentity; remedy?: string } = {},
+    {
+      claimedIdentity,
+      remedy = defaultRemedy,
+      code = 'UNAUTHENTICATED',
+    }: { claimedIdentity?: ClaimedIdentity; remedy?: string | undefined; code?: ErrorCode } = {},
   ) {
-    super('UNAUTHENTICATED', message, { remedy });
+    super(code, message, { remedy });
     this.claimedIdentity = claimedIdentity;
   }
+}
+
+/** @throws AuthenticationError `ORGANISATION_DISABLED`, if the organisation of a valid credential is disabled */
+export function assertOrganisationEnabled(
+  status: Partial<OrganisationStatus>,
+  claimedIdentity: ClaimedIdentity,
+): void {
+  if (!status.disabledAt) return;
+  const { code, message, remedy } = organisationDisabled(status);
+  throw new AuthenticationError(message, { claimedIdentity, code, remedy });
 }
 
 /** The error for a request without a credential. */

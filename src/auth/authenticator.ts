@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { findHead } from '../audit/trail-head.ts';
 import { currentTime, currentTimeMs } from '../common/clock.ts';
 import { Secret } from '../common/secret.ts';
 import type { Database } from '../database/database.ts';
@@ -9,10 +10,10 @@ import { Caller } from '../identity/caller.ts';
 import { Organisation } from '../identity/organisation.entity.ts';
 import { unattributedOrgId } from '../identity/organisations.ts';
 import { assertActive, assertChecksum, digestCredential, findApiKey } from './api-keys.ts';
-import { AuthenticationError, unauthenticated } from './authentication-error.ts';
+import { AuthenticationError, assertOrganisationEnabled, unauthenticated } from './authentication-error.ts';
 import { isJwt, type TokenVerifier } from './oidc.ts';
 
-/** How long the cache is trusted. A revoked credential must stop working within five seconds. */
+/** How long the cache is trusted. A revoked credential, or one of a disabled organisation, must stop working within five seconds. */
 const cacheTtlMs = 1_500;
 /** The size of the cache. A bound on entries is not enough: a token of 8,192 characters can name many projects. */
 const maxCacheBytes = 8 * 1_024 * 1_024;
@@ -44,7 +45,8 @@ export class Authenticator {
 
   /**
    * @param authorization the `Authorization` header, or null if the request has none
-   * @throws AuthenticationError if the credential is rejected
+   * @throws AuthenticationError if the credential is rejected; with `ORGANISATION_DISABLED` if its organisation is disabled
+   * @throws MacMismatch if the status of the organisation was changed outside this server
    * @throws AppError `UNAUTHENTICATED` if there is no credential; `UPSTREAM_UNREACHABLE` if the keys of the identity
    *   provider cannot be fetched
    */
@@ -83,6 +85,9 @@ export class Authenticator {
     if (!apiKey) throw new AuthenticationError('No such API key.');
     const { id: keyId, orgId, scopes, projectIds = null, connectionIds = null, expiresAt = null } = apiKey;
     assertActive(apiKey);
+    const head = await findHead(em, this.#vault, orgId);
+    if (!head) throw new AuthenticationError('No such API key.');
+    assertOrganisationEnabled(head, { orgId, keyId });
 
     const oneMinuteAgo = new Date(currentTimeMs() - minuteMs);
     if (!apiKey.lastUsedAt || apiKey.lastUsedAt <= oneMinuteAgo) {
@@ -111,10 +116,16 @@ export class Authenticator {
       // An unknown organisation has no audit trail, so the event is unattributed.
       throw new AuthenticationError(error.message, { remedy: error.remedy });
     });
-    if (await organisationExists(identity.orgId)) return new Caller(identity);
-    throw new AuthenticationError('The organisation of the token does not exist.', {
-      remedy: 'Correct the organisation claim in the configuration of the identity provider.',
-    });
+    const { orgId, subject } = identity;
+    const em = this.#database.forOrganisation(orgId);
+    const head = orgId === unattributedOrgId ? null : await findHead(em, this.#vault, orgId);
+    if (!head) {
+      throw new AuthenticationError('The organisation of the token does not exist.', {
+        remedy: 'Correct the organisation claim in the configuration of the identity provider.',
+      });
+    }
+    assertOrganisationEnabled(head, { orgId, subject: subject ?? '' });
+    return new Caller(identity);
   }
 
   #cacheCaller(digest: string, caller: Caller): void {

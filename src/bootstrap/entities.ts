@@ -11,6 +11,7 @@ import { CallerUsage, ConnectionUsage, LastUse } from '../connections/usage/usag
 import { DataKey } from '../encryption/data-key.entity.ts';
 import { ApiKey } from '../identity/api-key.entity.ts';
 import { Organisation, Project } from '../identity/organisation.entity.ts';
+import { OrganisationDeletion } from '../identity/organisation-deletion.entity.ts';
 import { RateLimit } from '../rate-limits/rate-limit.entity.ts';
 import { WebhookEndpoint } from '../webhooks/webhook-endpoint.entity.ts';
 import { WebhookMessage } from '../webhooks/webhook-message.entity.ts';
@@ -30,6 +31,7 @@ export const entities = [
   IdempotentRequest,
   LastUse,
   Organisation,
+  OrganisationDeletion,
   PastOutage,
   PastStatus,
   Project,

@@ -4,7 +4,7 @@
  */
 import { displayName } from '../administration/input-schemas.ts';
 import { listOrganisations, type OrganisationSize } from '../administration/list-organisations.ts';
-import { createOrganisation, grantApiKey } from '../administration/organisations.ts';
+import { assertNameNotDeleted, createOrganisation, grantApiKey } from '../administration/organisations.ts';
 import { AuditEvent } from '../audit/audit-event.entity.ts';
 import { generateApiKey } from '../auth/api-keys.ts';
 import { DataDir } from '../bootstrap/data-dir.ts';
@@ -18,15 +18,18 @@ import { readConfig } from '../config/read-config.ts';
 import { type Scope, scopes } from '../identity/caller.ts';
 import { unattributedOrgId } from '../identity/organisations.ts';
 import { findCommand, parseArguments, UsageError } from './arguments.ts';
+import { usage as organisationUsage, run as runOrganisation } from './organisation.ts';
 import type { Invocation, Program } from './program.ts';
 import { withStores } from './with-stores.ts';
 
 const line = (args: string) => commandLine('admin', args);
 const usage = `${line('organisations')}
     List the organisations, the oldest first: the numbers of connections, projects, active API keys and audit
-    events, and the time of the last event or use of a key.
-${line('create-organisation --name "Acme" [--project "First project"]')}
-    Create an organisation with a project and an administrator's API key. The key is shown once.
+    events, the time of the last event or use of a key, and whether it is disabled or will be deleted.
+${line('create-organisation --name "Acme" [--project "First project"] [--reuse-name]')}
+    Create an organisation with a project and an administrator's API key. The key is shown once. With --reuse-name,
+    the name may be that of an organisation that was deleted.
+${organisationUsage}
 ${line('create-key --org ID [--name "Administrator"] [--scopes connections:read,audit:read]')}
     Create an API key with these scopes, by default all. Use it when the administrator's key is lost.
 ${line('sign-in-link')}
@@ -37,7 +40,9 @@ ${line('strangers')}
 With --json, the result is JSON.`;
 
 /** The options of all commands. */
-type CliArguments = Partial<Record<'name' | 'project' | 'org' | 'scopes', string>>;
+type CliArguments = Partial<Record<'name' | 'project' | 'org' | 'scopes', string>> & {
+  'reuse-name'?: boolean;
+};
 
 /** The result of a command. */
 interface Result {
@@ -68,11 +73,10 @@ const organisations: Command = {
 /** Formats a table. The name is last, because it may have spaces. */
 function formatSizes(sizes: readonly OrganisationSize[]): string[] {
   if (sizes.length === 0) return [];
-  const header = ['id', 'connections', 'projects', 'API keys', 'events', 'last activity', 'name'];
-  const rows = sizes.map(({ id, connections, projects, apiKeys, events, lastActivityAt, name }) => [
-    ...[id, connections, projects, apiKeys, events].map(String),
-    lastActivityAt?.toISOString() ?? '-',
-    name,
+  const header = ['id', 'connections', 'projects', 'API keys', 'events', 'last activity', 'status', 'name'];
+  const rows = sizes.map((size) => [
+    ...[size.id, size.connections, size.projects, size.apiKeys, size.events].map(String),
+    ...[size.lastActivityAt?.toISOString() ?? '-', formatStatus(size), size.name],
   ]);
   const widths = header.map((_, column) =>
     Math.max(...[header, ...rows].map((row) => row[column]?.length ?? 0)),
@@ -85,15 +89,21 @@ function formatSizes(sizes: readonly OrganisationSize[]): string[] {
   );
 }
 
+function formatStatus({ status, deleteAt }: OrganisationSize): string {
+  if (status === 'DELETION_SCHEDULED') return `disabled, deleted after ${deleteAt?.toISOString()}`;
+  return { ENABLED: 'enabled', DISABLED: 'disabled', DELETING: 'being deleted' }[status];
+}
+
 const createOrganisationCommand: Command = {
-  options: ['name', 'project'],
-  prepare({ name, project = 'First project' }) {
+  options: ['name', 'project', 'reuse-name'],
+  prepare({ name, project = 'First project', 'reuse-name': reusesName = false }) {
     const administratorKey = generateApiKey();
     const organisation = { name: parseName(name), projectName: parseName(project), administratorKey };
     return async (stores) => {
-      const { orgId, projectId } = await stores.database
-        .asSystem()
-        .transactional((em) => createOrganisation(em, stores, organisation));
+      const { orgId, projectId } = await stores.database.asSystem().transactional(async (em) => {
+        if (!reusesName) await assertNameNotDeleted(em, organisation.name);
+        return createOrganisation(em, stores, organisation);
+      });
       const apiKey = administratorKey.reveal();
       return {
         lines: [
@@ -153,6 +163,8 @@ const signInLink: Command = {
 
 const commands: Readonly<Record<string, Command>> = {
   organisations,
+  // `runCommand` passes it on.
+  organisation: { options: [] },
   'create-organisation': createOrganisationCommand,
   'create-key': createKey,
   strangers: unattributedSignIns,
@@ -160,7 +172,14 @@ const commands: Readonly<Record<string, Command>> = {
 };
 
 const text = { type: 'string' } as const;
-const options = { name: text, project: text, org: text, scopes: text, json: { type: 'boolean' } } as const;
+const options = {
+  name: text,
+  project: text,
+  org: text,
+  scopes: text,
+  json: { type: 'boolean' },
+  'reuse-name': { type: 'boolean' },
+} as const;
 
 /** Runs `npm run admin`. */
 export const run: Program = async (invocation) => {
@@ -179,6 +198,9 @@ export const run: Program = async (invocation) => {
 
 async function runCommand(invocation: Invocation): Promise<number> {
   const { args, environment, terminal } = invocation;
+  const first = args.findIndex((argument) => argument !== '--json');
+  if (args[first] === 'organisation')
+    return runOrganisation({ ...invocation, args: args.toSpliced(first, 1) });
   const { name, options: given } = parseArguments(args, options);
   if (name === 'help') {
     terminal.log(usage);

@@ -10,17 +10,21 @@ export class UsageError extends Error {
 interface Arguments<Options extends ParseArgsOptionsConfig> {
   /** The first word; absent if there is none. */
   name: string | undefined;
+  /** The other words. */
+  others: string[];
   options: ReturnType<typeof parseArgs<{ options: Options; allowPositionals: true }>>['values'];
 }
 
 /**
- * Parses at most one word and these options.
+ * Parses words and options.
  *
+ * @param maxWords the most words
  * @throws UsageError that names the first argument that is wrong, with a suggestion
  */
 export function parseArguments<const Options extends ParseArgsOptionsConfig>(
   args: string[],
   options: Options,
+  maxWords = 1,
 ): Arguments<Options> {
   const { tokens } = parseArgs({ args, options, allowPositionals: true, strict: false, tokens: true });
   const words: string[] = [];
@@ -38,8 +42,9 @@ export function parseArguments<const Options extends ParseArgsOptionsConfig>(
     if (option.type === 'boolean' && token.value !== undefined)
       throw new UsageError(`The option ${token.rawName} takes no value.`);
   }
-  if (words.length > 1) throw new UsageError(`Unexpected argument "${words[1]}".`);
-  return { name: words[0], options: parseArgs({ args, options, allowPositionals: true }).values };
+  if (words.length > maxWords) throw new UsageError(`Unexpected argument "${words[maxWords]}".`);
+  const [name, ...others] = words;
+  return { name, others, options: parseArgs({ args, options, allowPositionals: true }).values };
 }
 
 /**

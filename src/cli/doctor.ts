@@ -21,11 +21,12 @@ import { findWeakEntries, type Keyring, parseKeyring } from '../encryption/keyri
 import { checkDatabase, databaseInUse, databaseMissing, databaseNotOpened } from './doctor/check-database.ts';
 import { checkKeys } from './doctor/check-keys.ts';
 import { checkIdentityProvider, checkOkta, checkTraces } from './doctor/check-network.ts';
+import { checkOrganisations } from './doctor/check-organisations.ts';
 import { createFindings, type Finding, formatFinding } from './doctor/finding.ts';
 import { defineProgram } from './program.ts';
 
 const usage = `${commandLine('doctor', '[--json]')}
-    Check configuration, database, migrations, keys, clock, identity provider, and whether Okta is reachable.
+    Check configuration, database, migrations, organisations, keys, clock, identity provider, and whether Okta is reachable.
     The exit code is 1 if there is a problem.`;
 
 /** Runs `npm run doctor`. */
@@ -97,6 +98,7 @@ async function examineStores(config: Config): Promise<Finding[]> {
       const as = (session: typeof systemSession) => lazyScopedEntityManager(() => orm.em.fork(), session);
       const { findings: found, isUpToDate } = await checkDatabase(orm, as(ownerSession));
       findings.unshift(...found);
+      if (isUpToDate) findings.push(...(await checkOrganisations(as(systemSession))));
       if (isUpToDate && keyring)
         findings.push(...(await checkKeys(as(systemSession), keyring, source.location)));
       else findings.push(keys.skipped('The data keys were not checked.'));

@@ -10,6 +10,7 @@ import type { Stores } from '../bootstrap/stores.ts';
 import { commandLine } from '../common/command-name.ts';
 import { timestamp } from '../common/date-time.ts';
 import { Organisation } from '../identity/organisation.entity.ts';
+import { findBegunDeletions } from '../integrity/deletion-records.ts';
 import { UsageError } from './arguments.ts';
 import { defineProgram } from './program.ts';
 import { describeBrokenTrail } from './verify-audit.ts';
@@ -38,7 +39,12 @@ async function exportTrails(
   const where = orgId === undefined ? {} : { id: orgId };
   const organisations = await database.asSystem().find(Organisation, where, { orderBy: { id: 'asc' } });
   if (orgId !== undefined && organisations.length === 0) output.report(`there is no organisation ${orgId}`);
+  const deletions = await findBegunDeletions(database, vault);
   for (const { id } of organisations) {
+    if (deletions.has(id)) {
+      output.report(`organisation ${id}: it is being deleted, and the key of its audit trail is destroyed`);
+      continue;
+    }
     const onEvent = (event: AuditEvent) => {
       if ((from && event.at < from) || (to && event.at >= to)) return;
       output.print(JSON.stringify({ orgId: id, ...serializeEvent(event), hash: event.hash }));

@@ -11,7 +11,14 @@ import type { Stores } from '../bootstrap/stores.ts';
 import { commandLine } from '../common/command-name.ts';
 import { StartupError } from '../common/errors.ts';
 import { Organisation } from '../identity/organisation.entity.ts';
+import { unattributedOrgId } from '../identity/organisations.ts';
 import { authenticatedEntities, verifyRows } from '../integrity/authenticated-rows.ts';
+import {
+  describeDeletion,
+  findBegunDeletions,
+  findContradictions,
+  findDeletedId,
+} from '../integrity/deletion-records.ts';
 import { RowHistory } from '../integrity/row-history.ts';
 import { defineProgram } from './program.ts';
 import { withStores } from './with-stores.ts';
@@ -53,26 +60,44 @@ async function verify(
     checkpointFile === undefined ? undefined : await readCheckpoints(stores, checkpointFile, report);
   const organisations = await database.asSystem().find(Organisation, {}, { orderBy: { id: 'asc' } });
   const existing = new Set(organisations.map(({ id }) => id));
-  const ids = new Set([...existing, ...(await namedOrganisations(stores)), ...(expected?.keys() ?? [])]);
+  const named = new Set(await namedOrganisations(stores));
+  const deletions = await findBegunDeletions(database, vault);
+  const deletedIds = new Set<string>();
+  const ids = new Set([...existing, ...named, ...(expected?.keys() ?? []), ...deletions.keys()]);
   for (const id of ids) {
+    const deletion = deletions.get(id);
+    if (deletion) {
+      for (const line of findContradictions(deletion, expected?.get(id), named.has(id))) report(line);
+      print(describeDeletion(deletion));
+      continue;
+    }
     if (!existing.has(id)) report(`organisation ${id}: its own row was removed`);
     const checkpoints = expected?.get(id);
     const history = new RowHistory();
-    const onEvent = (event: AuditEvent) => history.add(event);
+    const onEvent = (event: AuditEvent) => {
+      history.add(event);
+      const deletedId = id === unattributedOrgId ? findDeletedId(event) : undefined;
+      if (deletedId !== undefined) deletedIds.add(deletedId);
+    };
     const result = await verifyChain(() => database.forOrganisation(id), vault, id, { checkpoints, onEvent });
     if ('problem' in result) report(describeBrokenTrail(id, result));
     else print(`organisation ${id}: ${result.events} events, intact`);
     for await (const line of history.contradictions(database, id)) report(line);
   }
+  for (const id of deletedIds)
+    if (!deletions.has(id)) report(`organisation ${id}: the record of its deletion was removed or changed`);
   for await (const { table, id } of verifyRows(database, vault)) {
     report(`${table} ${JSON.stringify(id)}: changed by something other than this server`);
   }
 }
 
-/** The ids of organisations in events and in rows with MACs. */
+/** The ids of organisations in events and in rows with MACs, except those of deletions, which belong to none. */
 async function namedOrganisations({ database }: Stores): Promise<string[]> {
   const em = database.asSystem();
-  const authenticated = authenticatedEntities.map((entity) => em.getMetadata(entity).tableName);
+  const authenticated = authenticatedEntities
+    .map((entity) => em.getMetadata(entity))
+    .filter(({ properties }) => 'orgId' in properties)
+    .map(({ tableName }) => tableName);
   const tables = [em.getMetadata(AuditEvent).tableName, ...authenticated];
   const union = tables.map((table) => `select org_id from "${table}"`).join(' union ');
   const rows: { org_id: string }[] = await em.execute(`${union} order by org_id`);

@@ -26,6 +26,13 @@ export const errorCodes = {
       'The API key or token is valid but lacks the scope or the project that this operation needs.',
     remedy: 'Use a key that has the scope or the project that the message names.',
   },
+  ORGANISATION_DISABLED: {
+    status: 403,
+    description:
+      'The operator of the server has disabled the organisation, or is deleting it. The credential is valid, and nothing was changed.',
+    remedy:
+      'Ask the operator of the server. Once the organisation is enabled, the same credential works again.',
+  },
   USE_DENIED: {
     status: 403,
     description:

@@ -1,3 +1,5 @@
+import type { AuditDeps } from '../audit/hash-chain.ts';
+import { isOrganisationEnabled } from '../audit/trail-head.ts';
 import type { ScheduledWork } from '../jobs/schedule.ts';
 
 /** A connection with something to do. */
@@ -18,15 +20,23 @@ export interface ConnectionWork {
   failure: string;
 }
 
-/** Returns the work on a schedule: two connections of an organisation at a time, and at most one job for each connection. */
-export function connectionWork({ name, intervalMs, findDue, work, failure }: ConnectionWork): ScheduledWork {
+/**
+ * Returns the work on a schedule: two connections of an organisation at a time, and at most one job for each connection. Nothing is
+ * done for a disabled organisation.
+ */
+export function connectionWork(
+  deps: AuditDeps,
+  { name, intervalMs, findDue, work, failure }: ConnectionWork,
+): ScheduledWork {
   return {
     intervalMs,
     queue: {
       name,
       ...{ expireSeconds: 60, retryLimit: 0, pollSeconds: 5 },
       ...{ workers: 1, batchSize: 4, groupConcurrency: 2 },
-      work: ({ orgId = '', connectionId = '' }, signal) => work({ orgId, connectionId }, signal),
+      async work({ orgId = '', connectionId = '' }, signal) {
+        if (await isOrganisationEnabled(deps, orgId)) await work({ orgId, connectionId }, signal);
+      },
     },
     async findDue() {
       const due = await findDue();

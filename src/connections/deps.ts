@@ -1,7 +1,8 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { App, AuthMethod } from '../apps/app.ts';
-import type { InsertedRow, TrailState } from '../audit/audited-change.ts';
+import type { InsertedRow } from '../audit/audited-change.ts';
 import type { RefusalRecorder } from '../audit/refusal-counter.ts';
+import type { TrailState } from '../audit/trail-head.ts';
 import type { FairScheduler } from '../common/fair-scheduler.ts';
 import type { Logger } from '../common/log.ts';
 import type { Database } from '../database/database.ts';

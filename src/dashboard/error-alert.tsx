@@ -6,6 +6,7 @@ const titles: Readonly<Partial<Record<ApiError['code'], string>>> = {
   BAD_USER_INPUT: 'Please check your input',
   UNAUTHENTICATED: 'Not signed in',
   FORBIDDEN: 'Not allowed',
+  ORGANISATION_DISABLED: 'Organisation disabled',
   NOT_FOUND: 'Not found',
   NAME_TAKEN: 'Name already in use',
   CONNECTION_IN_USE: 'The connection is in use',

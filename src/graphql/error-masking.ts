@@ -120,6 +120,8 @@ function httpExtensions(error: AppError) {
   switch (code) {
     case 'UNAUTHENTICATED':
       return { status, headers: { 'www-authenticate': 'Bearer' } };
+    case 'ORGANISATION_DISABLED':
+      return { status };
     case 'PERSISTED_QUERY_NOT_FOUND':
       // As in Apollo Server, because some clients ignore the body of a response with an error status.
       return { status: 200 };

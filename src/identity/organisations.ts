@@ -1,6 +1,7 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Secret } from '../common/secret.ts';
 import { Organisation } from './organisation.entity.ts';
+import { OrganisationDeletion } from './organisation-deletion.entity.ts';
 
 /** The ids of the first organisation and its project. They are fixed so that the examples in the documentation work. */
 export const firstOrganisationId = '6f03caa1-a5de-43ce-b127-95a145d3464c';
@@ -32,7 +33,11 @@ export function firstOrganisation(administratorKey: Secret): NewOrganisation {
   };
 }
 
-/** Whether any organisation exists. */
-export async function hasOrganisation(em: EntityManager): Promise<boolean> {
-  return (await em.count(Organisation, { id: { $ne: unattributedOrgId } })) > 0;
+/**
+ * Whether the database has or had an organisation. Otherwise a restart with the same settings would create a deleted first organisation
+ * again, with the same id and the same key.
+ */
+export async function hadOrganisation(em: EntityManager): Promise<boolean> {
+  if ((await em.count(Organisation, { id: { $ne: unattributedOrgId } })) > 0) return true;
+  return (await em.count(OrganisationDeletion, { startedAt: { $ne: null } })) > 0;
 }

@@ -10,6 +10,7 @@ import { type Authenticated, rowId } from '../encryption/row-macs.ts';
 import type { Vault } from '../encryption/vault.ts';
 import { ApiKey } from '../identity/api-key.entity.ts';
 import { Project } from '../identity/organisation.entity.ts';
+import { OrganisationDeletion } from '../identity/organisation-deletion.entity.ts';
 import { WebhookEndpoint } from '../webhooks/webhook-endpoint.entity.ts';
 import { WebhookMessage } from '../webhooks/webhook-message.entity.ts';
 
@@ -20,6 +21,7 @@ export const authenticatedEntities: readonly EntityClass<Authenticated>[] = [
   AuditHead,
   DataKey,
   IdempotentRequest,
+  OrganisationDeletion,
   Project,
   SetupLink,
   WebhookEndpoint,

@@ -11,6 +11,7 @@ const commonCodes: readonly ErrorCode[] = [
   'BAD_USER_INPUT',
   'UNAUTHENTICATED',
   'FORBIDDEN',
+  'ORGANISATION_DISABLED',
   'RATE_LIMITED',
   // For an access token, if the keys of the identity provider cannot be fetched.
   'UPSTREAM_UNREACHABLE',

@@ -1,3 +1,4 @@
+import { countOrganisations, type OrganisationState } from '../administration/list-organisations.ts';
 import { type CheckBacklog, measureCheckBacklog } from '../connections/checks/find-due.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import { type BudgetCounts, countBudgets } from '../connections/rate-budget/count-budgets.ts';
@@ -7,6 +8,8 @@ import { measureWebhookBacklog, type WebhookBacklog } from '../webhooks/measure-
 /** Metrics that are read from the database. */
 export interface StoredFacts {
   connections: { app: string; status: string; count: number }[];
+  /** Number of organisations by state. */
+  organisations: Record<OrganisationState, number>;
   budgets: BudgetCounts;
   checks: CheckBacklog;
   webhooks: WebhookBacklog[];
@@ -31,6 +34,7 @@ export async function readStoredFacts({ apps, database }: StoredFactsDependencie
   );
   return {
     connections,
+    organisations: await countOrganisations(em),
     budgets: await countBudgets(database),
     checks: await measureCheckBacklog({ apps, database }),
     webhooks: await measureWebhookBacklog(database),

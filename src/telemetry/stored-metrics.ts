@@ -27,6 +27,12 @@ export function createStoredMetrics(registry: Registry, deps: StoredMetricsDepen
     labelNames: ['app', 'status'],
     registers,
   });
+  const organisations = new Gauge({
+    name: 'app_connections_organisations',
+    help: 'Organisations by state',
+    labelNames: ['state'],
+    registers,
+  });
   const budgets = new Gauge({
     name: 'app_connections_rate_budgets',
     help: 'Rate budgets of connections that are in use, by what is left of them',
@@ -68,6 +74,8 @@ export function createStoredMetrics(registry: Registry, deps: StoredMetricsDepen
   });
   const set = (facts: StoredFacts) => {
     for (const { app, status, count } of facts.connections) connections.set({ app, status }, count);
+    for (const [state, count] of Object.entries(facts.organisations))
+      organisations.set({ state: state.toLowerCase() }, count);
     for (const [left, count] of Object.entries(facts.budgets)) budgets.set({ left }, count);
     checksDue.set(facts.checks.due);
     checksLate.set(facts.checks.latenessSeconds);
@@ -108,7 +116,8 @@ export function createStoredMetrics(registry: Registry, deps: StoredMetricsDepen
       const timeout = setTimeout(maxWaitMs, undefined, { signal }).catch(() => undefined);
       const facts = await Promise.race([readCached(), timeout]);
       waiting.abort();
-      for (const gauge of [connections, budgets, endpoints, messages, oldestMessage]) gauge.reset();
+      for (const gauge of [connections, organisations, budgets, endpoints, messages, oldestMessage])
+        gauge.reset();
       // A gauge without labels is reset to 0.
       for (const gauge of [checksDue, checksLate, oldestTransaction]) gauge.remove();
       if (facts) set(facts);

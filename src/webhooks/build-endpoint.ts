@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import type { TrailState } from '../audit/audited-change.ts';
+import type { TrailState } from '../audit/trail-head.ts';
 import { currentTime } from '../common/clock.ts';
 import type { Vault } from '../encryption/vault.ts';
 import { sealWebhookSecrets, type WebhookSecrets } from './secrets.ts';

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { AuditAction } from '../audit/audit-event.entity.ts';
-import type { TrailState } from '../audit/audited-change.ts';
+import type { TrailState } from '../audit/trail-head.ts';
 import { currentTime } from '../common/clock.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import { deleteRow, updateRow } from '../database/row-statements.ts';

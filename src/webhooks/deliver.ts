@@ -1,3 +1,4 @@
+import { isOrganisationEnabled } from '../audit/trail-head.ts';
 import { currentTime, currentTimeMs } from '../common/clock.ts';
 import { sql } from '../database/sql.ts';
 import { readRetryAfter } from '../outbound/response-times.ts';
@@ -50,11 +51,15 @@ export async function deliverMessages(
   await release(deps, target);
 }
 
-/** Takes or renews the lease. Returns undefined if another server has it, or the endpoint is disabled or deleted. */
+/**
+ * Takes or renews the lease. Returns undefined if another server has it, or the endpoint or its organisation is disabled or deleted.
+ */
 async function claim(
-  { database }: DeliveryDeps,
+  deps: DeliveryDeps,
   { id, orgId, leaseId }: { id: string; orgId: string; leaseId: string },
 ): Promise<WebhookEndpoint | undefined> {
+  if (!(await isOrganisationEnabled(deps, orgId))) return undefined;
+  const { database } = deps;
   const em = database.forOrganisation(orgId);
   const now = currentTimeMs();
   const claimed = await em.execute(

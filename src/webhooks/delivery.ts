@@ -118,7 +118,7 @@ function findEndpoints(
     `select id, "orgId" from (
         select id, endpoint.org_id as "orgId", row_number() over (partition by endpoint.org_id order by ${first}) as rank
         from webhook_endpoint as endpoint join audit_head on audit_head.org_id = endpoint.org_id
-        where disabled_at is null and (lease_until is null or lease_until < ?) and id <> all(?::uuid[])
+        where endpoint.disabled_at is null and audit_head.disabled_at is null and (lease_until is null or lease_until < ?) and id <> all(?::uuid[])
           and endpoint.org_id <> all(?::uuid[]) and (seq > position or next_attempt_at <= ? or lease_id is not null)
       ) as found where rank <= ${maxOfOrganisation} order by rank limit ${maxFound}`,
     [now, now, `{${except.join(',')}}`, `{${exceptOrganisations.join(',')}}`, now],

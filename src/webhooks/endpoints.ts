@@ -1,9 +1,10 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { hostNotAllowedError } from '../apps/map-outbound-error.ts';
 import type { AuditAction } from '../audit/audit-event.entity.ts';
-import { type PreparedChange, storeWithEvents, type TrailState } from '../audit/audited-change.ts';
+import { type PreparedChange, storeWithEvents } from '../audit/audited-change.ts';
 import { type RecordedEvent, withRequestContext } from '../audit/hash-chain.ts';
 import { withForbiddenAudit, withRefusalAudit } from '../audit/record-refusals.ts';
+import type { TrailState } from '../audit/trail-head.ts';
 import { AppError } from '../common/errors.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import type { Vault } from '../encryption/vault.ts';

@@ -1,9 +1,10 @@
+import { isEnabledSql } from '../audit/trail-head.ts';
 import { currentTime } from '../common/clock.ts';
 import type { Database } from '../database/database.ts';
 
 /**
  * The states of endpoints. `failing`: every attempt has failed since one did. `disabled`: by a caller, or by the server after days of
- * failures. The endpoint for owners of connections is `failing` while e-mails to one of them fail.
+ * failures. Endpoints of disabled organisations are not among them. The endpoint for owners of connections is `failing` while e-mails to one of them fail.
  */
 export const endpointStates = ['working', 'failing', 'disabled'] as const;
 
@@ -31,7 +32,7 @@ export async function measureWebhookBacklog(database: Pick<Database, 'asSystem'>
         left join lateral (select at from audit_event
           where org_id = endpoint.org_id and seq > endpoint.position and endpoint.disabled_at is null
           order by seq limit 1) as unread on true
-      group by 1`,
+      where ${isEnabledSql('endpoint.org_id')} group by 1`,
     [currentTime()],
   );
   const none = { endpoints: 0, messages: 0, oldestSeconds: 0 };

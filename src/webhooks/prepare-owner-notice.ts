@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { EntityManager } from '@mikro-orm/postgresql';
-import type { InsertedRow, TrailState } from '../audit/audited-change.ts';
+import type { InsertedRow } from '../audit/audited-change.ts';
+import type { TrailState } from '../audit/trail-head.ts';
 import { currentTime } from '../common/clock.ts';
 import type { AppConnection } from '../connections/app-connection.entity.ts';
 import { buildEndpoint } from './build-endpoint.ts';

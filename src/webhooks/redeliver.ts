@@ -1,5 +1,6 @@
 import type { AuditAction } from '../audit/audit-event.entity.ts';
-import type { InsertedRow, TrailState } from '../audit/audited-change.ts';
+import type { InsertedRow } from '../audit/audited-change.ts';
+import type { TrailState } from '../audit/trail-head.ts';
 import { currentTime } from '../common/clock.ts';
 import { AppError, validationError } from '../common/errors.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';

@@ -10,7 +10,7 @@ import { createLog } from '../../../src/common/log.ts';
 import { Secret } from '../../../src/common/secret.ts';
 import { readConfig } from '../../../src/config/read-config.ts';
 import { withStartupLock } from '../../../src/database/startup-lock.ts';
-import { firstOrganisation, hasOrganisation } from '../../../src/identity/organisations.ts';
+import { firstOrganisation, hadOrganisation } from '../../../src/identity/organisations.ts';
 import { defaultRates, type Rate } from '../../../src/rate-limits/defaults.ts';
 import { announce } from './work/announce.ts';
 
@@ -19,7 +19,7 @@ const log = createLog(config.logLevel);
 const { database, vault, unlock, close } = await openStores(config, log);
 await unlock();
 await withStartupLock(database.asSystem(), async (em) => {
-  if (!config.bootstrapApiKey || (await hasOrganisation(em))) return;
+  if (!config.bootstrapApiKey || (await hadOrganisation(em))) return;
   await createOrganisation(em, { database, vault }, firstOrganisation(config.bootstrapApiKey));
   for (const key of process.env.OTHER_API_KEYS?.split(',') ?? []) {
     const organisation = { name: 'Bench', projectName: 'Bench', administratorKey: new Secret(key) };

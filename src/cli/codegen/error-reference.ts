@@ -40,8 +40,8 @@ GraphQL has these members in \`extensions\`; REST has them beside \`title\` and 
 Errors repeat no value that the caller sent. The remedy of a particular error can be more specific than the one in this
 table.`;
 
-const notes = `- GraphQL answers with HTTP status 200, except for 401 (\`UNAUTHENTICATED\`), 429 (\`RATE_LIMITED\`), 503
-  (\`SERVICE_UNAVAILABLE\`) and the statuses of malformed requests (400, 405, 406, 413, 415). If part of a request was
+const notes = `- GraphQL answers with HTTP status 200, except for 401 (\`UNAUTHENTICATED\`), 403 (\`ORGANISATION_DISABLED\`), 429
+  (\`RATE_LIMITED\`), 503 (\`SERVICE_UNAVAILABLE\`) and the statuses of malformed requests (400, 405, 406, 413, 415). If part of a request was
   carried out before it was rate-limited, the status is 200 and the error stands beside the data.
 - The first 100 broken rules of a request are listed.
 - On REST, a body that is not a JSON object is a 400, one of more than 100,000 bytes a 413, one whose \`Content-Type\` is not

@@ -1,3 +1,4 @@
+import { isOrganisationEnabled } from '../../audit/trail-head.ts';
 import type { Pace } from '../../common/pace.ts';
 import { AppConnection } from '../app-connection.entity.ts';
 import { getHostOrigin, type Host } from '../credentials/host.ts';
@@ -25,6 +26,7 @@ export async function checkHost(
   { pace, signal }: { pace: Pace; signal: AbortSignal },
 ): Promise<void> {
   const { orgId, connectionId: id } = target;
+  if (!(await isOrganisationEnabled(deps, orgId))) return;
   const em = deps.database.forOrganisation(orgId);
   const connection = await em.findOne(AppConnection, { id, orgId, deletedAt: null });
   if (!connection) return;

@@ -1,3 +1,4 @@
+import { isEnabledSql } from '../../audit/trail-head.ts';
 import { currentTime } from '../../common/clock.ts';
 import type { Database } from '../../database/database.ts';
 import { checkEverySql, isCheckedSql } from '../check-interval.ts';
@@ -75,7 +76,7 @@ export async function findDueHosts({ apps, database }: DueDeps): Promise<DueHost
         from (select distinct on (org_id, origin) org_id, id, next_check_at, ${originSql} as origin
           from app_connection where next_check_at <= ? and ${isCheckedSql}
           order by org_id, origin, next_check_at) as hosts
-        where not ${waitsForHost('hosts.org_id', 'hosts.origin')}) as ranked
+        where ${isEnabledSql('hosts.org_id')} and not ${waitsForHost('hosts.org_id', 'hosts.origin')}) as ranked
       where position <= ${maxHostsOfOrganisation} order by next_check_at limit ${maxHosts}`,
     [urlFields(apps), now, ...outageCheckRange(now)],
   );
@@ -106,7 +107,8 @@ export async function measureCheckBacklog({
         select next_check_at from app_connection as due
         where org_id = organisation.id and next_check_at <= ? and ${isCheckedSql}
           and not ${waitsForHost('organisation.id', originSql)}
-        order by next_check_at limit ${maxCountedOfOrganisation}) as due`,
+        order by next_check_at limit ${maxCountedOfOrganisation}) as due
+      where ${isEnabledSql('organisation.id')}`,
     [now, now, urlFields(apps), ...outageCheckRange(now)],
   );
   return backlog;

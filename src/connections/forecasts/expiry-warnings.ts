@@ -1,3 +1,4 @@
+import { isEnabledSql, isOrganisationEnabled } from '../../audit/trail-head.ts';
 import { currentTime } from '../../common/clock.ts';
 import { safeErrorFields } from '../../common/log.ts';
 import type { ScheduledWork } from '../../jobs/schedule.ts';
@@ -37,8 +38,9 @@ export function expiryWarnings(
       await forecastKeyAges(deps, keyRotationDays);
       await storeCertificates(deps);
       const due = await deps.database.asSystem().execute<{ orgId: string }[]>(
-        `select org_id as "orgId" from app_connection where ${isDueSql}
-            union select org_id from host_certificate where due_at <= ? limit ${maxOrganisations}`,
+        `select "orgId" from (select org_id as "orgId" from app_connection where ${isDueSql}
+              union select org_id from host_certificate where due_at <= ?) as due
+            where ${isEnabledSql('"orgId"')} limit ${maxOrganisations}`,
         [currentTime(), currentTime()],
       );
       return due.map(({ orgId }) => ({ ids: { orgId }, key: orgId, group: orgId }));
@@ -49,6 +51,7 @@ export function expiryWarnings(
 
 /** Gives the warnings of an organisation that are due. Those that it does not reach are still due in the next round. */
 async function warnOrganisation(deps: ConnectionDeps, orgId: string, signal: AbortSignal): Promise<void> {
+  if (!(await isOrganisationEnabled(deps, orgId))) return;
   const em = deps.database.forOrganisation(orgId);
   const hosts = await em.execute<{ origin: string }[]>(
     `select origin from host_certificate where org_id = ? and due_at <= ? order by due_at limit ${maxHosts}`,

@@ -1,3 +1,4 @@
+import { isEnabledSql } from '../../audit/trail-head.ts';
 import { currentTime } from '../../common/clock.ts';
 import type { ScheduledWork } from '../../jobs/schedule.ts';
 import { connectionWork, type DueConnection } from '../connection-work.ts';
@@ -15,7 +16,7 @@ const maxConnections = 100;
  * @param intervalMs how often this server looks for connections, in milliseconds
  */
 export function keyRotations(deps: ConnectionDeps, days: number, intervalMs: number): ScheduledWork {
-  return connectionWork({
+  return connectionWork(deps, {
     name: 'rotate-key',
     intervalMs,
     findDue: () => findDue(deps, days),
@@ -32,6 +33,7 @@ function findDue({ database }: ConnectionDeps, days: number): Promise<DueConnect
       where is_platform_managed_credentials and deleted_at is null and (keys_due_at <= ? or keys_due_at > ?
         or (keys_due_at is null and last_verified_at is not null and (keys @> '[{"state": "PENDING"}]'
           or (verification_status <> 'REJECTED' and ${isOldSql}))))
+        and ${isEnabledSql('org_id')}
       order by keys_due_at limit ${maxConnections}`,
     [now, latestLook(now), now, days, days],
   );

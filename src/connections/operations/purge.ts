@@ -1,4 +1,5 @@
 import { type AuditDeps, appendEvents } from '../../audit/hash-chain.ts';
+import { AppError } from '../../common/errors.ts';
 import { cleanUpBatchRows, runCleanUpBatch } from '../../database/delete-in-batches.ts';
 import { MacMismatch } from '../../encryption/row-macs.ts';
 import { retentionEnd } from './delete-and-restore.ts';
@@ -34,8 +35,8 @@ export async function purgeExpired(dependencies: PurgeDependencies, signal?: Abo
       if (signal?.aborted) return;
       const ids = expiredOfOrg.map(({ id }) => id);
       const isDone = await purge(dependencies, orgId, ids, before).catch((error: unknown) => {
-        // The log reports this organisation, whose audit trail cannot be continued. Go on with the others.
-        if (error instanceof MacMismatch) return true;
+        // The log reports this organisation, whose audit trail cannot be continued, or it is being deleted. Go on with the others.
+        if (error instanceof MacMismatch || error instanceof AppError) return true;
         throw error;
       });
       if (!isDone) return;

@@ -1,3 +1,4 @@
+import { isEnabledSql } from '../../audit/trail-head.ts';
 import { currentTime } from '../../common/clock.ts';
 import type { ScheduledWork } from '../../jobs/schedule.ts';
 import { connectionWork, type DueConnection } from '../connection-work.ts';
@@ -14,7 +15,7 @@ const maxConnections = 100;
  * @param intervalMs how often this server looks for due credentials, in milliseconds
  */
 export function revocations(deps: ConnectionDeps, intervalMs: number): ScheduledWork {
-  return connectionWork({
+  return connectionWork(deps, {
     name: 'revoke-credentials',
     intervalMs,
     findDue: () => findDue(deps),
@@ -27,8 +28,8 @@ export function revocations(deps: ConnectionDeps, intervalMs: number): Scheduled
 function findDue({ database }: ConnectionDeps): Promise<DueConnection[]> {
   const now = currentTime();
   return database.asSystem().execute(
-    `select org_id as "orgId", id as "connectionId" from app_connection where revoke_at <= ? or revoke_at > ?
-        order by revoke_at limit ${maxConnections}`,
+    `select org_id as "orgId", id as "connectionId" from app_connection
+        where (revoke_at <= ? or revoke_at > ?) and ${isEnabledSql('org_id')} order by revoke_at limit ${maxConnections}`,
     [now, latestRetry(now)],
   );
 }

@@ -1,5 +1,6 @@
+import { findHead } from '../../audit/trail-head.ts';
 import { digestCredential, isCompleteCredential } from '../../auth/api-keys.ts';
-import { AuthenticationError } from '../../auth/authentication-error.ts';
+import { AuthenticationError, assertOrganisationEnabled } from '../../auth/authentication-error.ts';
 import type { Authenticate } from '../../auth/authenticator.ts';
 import { Secret } from '../../common/secret.ts';
 import { Caller } from '../../identity/caller.ts';
@@ -17,6 +18,9 @@ const refusals: Readonly<Record<Exclude<SetupLinkStatus, 'ACTIVE'>, string>> = {
   REVOKED: 'This setup link was revoked.',
   EXPIRED: 'This setup link has expired.',
 };
+
+const noSuchLink = () =>
+  new AuthenticationError('There is no such setup link. It may have been deleted.', { remedy });
 
 /** @throws AuthenticationError if the link is used up, revoked or expired */
 export function assertSetupLinkActive(link: SetupLink): void {
@@ -55,15 +59,19 @@ export function createSetupLinkAuthenticator({
       const link = await em.findOne(SetupLink, { hash: digestCredential(secret) });
       const macs = await vault.rowMacs(em);
       if (!link || !macs.isAuthentic(em, SetupLink, link)) {
-        throw new AuthenticationError('There is no such setup link. It may have been deleted.', { remedy });
+        throw noSuchLink();
       }
       const [current = link] = await withRevokedKeys(em, macs, [link]);
       assertSetupLinkActive(current);
+      const { orgId, id: setupLinkId } = link;
+      const head = await findHead(em, vault, orgId);
+      if (!head) throw noSuchLink();
+      assertOrganisationEnabled(head, { orgId, setupLinkId });
       return new Caller({
-        orgId: link.orgId,
+        orgId,
         keyId: null,
         subject: null,
-        setupLinkId: link.id,
+        setupLinkId,
         scopes: ['connections:read', 'connections:write', 'connections:verify'],
         projectIds: null,
         connectionIds: [link.connectionId],

@@ -21,7 +21,7 @@ export class HostCertificates extends Migration {
       `alter table "host_certificate" add constraint "host_certificate_org_id_foreign" foreign key ("org_id") references "organisation" ("id")`,
     );
     this.addSql(`grant select, update, delete on "host_certificate" to "${tenant}"`);
-    this.addSql(`grant select, insert, update on "host_certificate" to "${system}"`);
+    this.addSql(`grant select, insert, update, delete on "host_certificate" to "${system}"`);
     const own = `"org_id" = nullif(current_setting('app_connections.org_id', true), '')::uuid`;
     this.addSql(
       `create policy "host_certificate_tenant" on "host_certificate" to "${tenant}" using (${own}) with check (${own})`,

@@ -32,6 +32,7 @@ import { ExpiryForecasts } from './0045-expiry-forecasts.ts';
 import { UsageLabels } from './0047-usage-labels.ts';
 import { ConnectionAnnotations } from './0048-annotations.ts';
 import { OwnerNotifications } from './0052-owner-notifications.ts';
+import { OrganisationStatus } from './0053-organisation-status.ts';
 import { HostCertificates } from './0055-host-certificates.ts';
 
 /** Every migration, in the order in which they run. A migration that has been released is never edited. */
@@ -70,5 +71,6 @@ export const migrations = [
   { name: '0047-usage-labels', class: UsageLabels },
   { name: '0048-annotations', class: ConnectionAnnotations },
   { name: '0052-owner-notifications', class: OwnerNotifications },
+  { name: '0053-organisation-status', class: OrganisationStatus },
   { name: '0055-host-certificates', class: HostCertificates },
 ];

@@ -9,7 +9,8 @@ export const storeWithEvents: typeof original = async ({ database, vault }, orgI
   const { sql, params } = vault.sealKeyQuery(orgId);
   const sealKeyId = sealKeys.get(orgId) ?? (await em.execute<{ id: string }>(sql, [...params], 'get')).id;
   sealKeys.set(orgId, sealKeyId);
-  const trail = { seq: 0, hash: '', mac: '', sealKeyId };
+  const status = { disabledAt: null, deleteAt: null, deletionStartedAt: null };
+  const trail = { seq: 0, hash: '', mac: '', ...status, sealKeyId };
   const { inserts = [], updates = [], result } = await prepare(em, trail);
   const statements = [...inserts.map(([entity, row]) => insertRows(em, entity, [row])), ...updates];
   const steps = statements.map(({ sql }, index) => `change_${index} as (${sql})`);

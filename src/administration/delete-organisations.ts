@@ -1,0 +1,173 @@
+import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
+import type { AuditDeps } from '../audit/hash-chain.ts';
+import { currentTime } from '../common/clock.ts';
+import { type Logger, safeErrorFields } from '../common/log.ts';
+import { cleanUpBatchRows, runCleanUpBatch } from '../database/delete-in-batches.ts';
+import { jobSchema } from '../database/job-schema.ts';
+import { DataKey } from '../encryption/data-key.entity.ts';
+import { OrganisationDeletion } from '../identity/organisation-deletion.entity.ts';
+import { lockHead, recordStatus } from './organisation-status.ts';
+
+/**
+ * The tables with rows of organisations, except those that the last transaction empties: credentials first, so that nothing is done
+ * with the rest any more, then rows before those that they refer to. Each has the condition that finds the rows by an index.
+ */
+const tables: readonly (readonly [table: string, condition: string, maxRows?: number])[] = [
+  ['api_key', 'org_id = ?'],
+  ['connection_setup_link', 'connection_id in (select id from app_connection where org_id = ?)'],
+  ['webhook_message', 'endpoint_id in (select id from webhook_endpoint where org_id = ?)'],
+  ['webhook_endpoint', 'org_id = ?'],
+  ['idempotent_request', 'org_id = ?'],
+  ['rate_budget', 'org_id = ?'],
+  ['connection_usage', 'org_id = ?'],
+  ['connection_usage_caller', 'org_id = ?'],
+  ['connection_last_use', 'org_id = ?'],
+  ['connection_tag', 'org_id = ?'],
+  ['connection_status_history', 'connection_id in (select id from app_connection where org_id = ?)'],
+  ['host_outage', 'org_id = ?'],
+  ['host_outage_history', 'org_id = ?'],
+  ['host_certificate', 'org_id = ?'],
+  ['app_connection', 'org_id = ?'],
+  // For each project, PostgreSQL reads all connections, because the foreign key has no index.
+  ['project', 'org_id = ?', 10],
+  ['audit_event', 'org_id = ?'],
+];
+
+/** PostgreSQL's `foreign_key_violation`. */
+const foreignKeyViolation = '23503';
+/** How often the tables are emptied if rows are stored meanwhile. */
+const maxRounds = 10;
+
+/** What a step has done. `busy`: another server cleans up. */
+type Progress = 'done' | 'more' | 'busy';
+
+/**
+ * Deletes the organisations whose time has come, in small transactions. What it does not finish, because the server stops or another
+ * one cleans up, the next call on any server continues.
+ */
+export async function deleteDueOrganisations(
+  deps: AuditDeps & { log: Logger },
+  signal?: AbortSignal,
+): Promise<void> {
+  const due = await deps.database.asSystem().execute<{ id: string }[]>(
+    `select id from organisation_deletion as deletion join audit_head on org_id = id
+      where completed_at is null and (started_at is not null or delete_at <= ?) order by delete_at, id`,
+    [currentTime()],
+  );
+  for (const { id } of due) {
+    if (signal?.aborted) return;
+    try {
+      if ((await deleteOrganisation(deps, id, signal)) === 'busy') return;
+    } catch (error) {
+      // A status that was changed outside this server, for example. It does not stop the others.
+      deps.log.error({ orgId: id, error: safeErrorFields(error) }, 'an organisation could not be deleted');
+    }
+  }
+}
+
+/**
+ * Deletes everything of an organisation whose time has come, and keeps the row of its deletion. The data keys are destroyed first, so
+ * that its credentials cannot be decrypted from then on.
+ *
+ * @returns `more` if `signal` has aborted
+ * @throws MacMismatch if its status or the row of its deletion was changed outside this server
+ */
+export async function deleteOrganisation(
+  deps: AuditDeps,
+  id: string,
+  signal?: AbortSignal,
+): Promise<Progress> {
+  const started = await inBatch(deps, (em) => start(em, deps, id));
+  if (started !== 'done') return started;
+  for (let round = 1; !signal?.aborted; round += 1) {
+    const emptied = await emptyTables(deps, id, signal);
+    if (emptied !== 'done') return emptied;
+    const finished = await inBatch(deps, (em) => finish(em, deps, id)).catch((error: unknown) => {
+      // What was in flight has stored a row meanwhile, such as the messages of a webhook.
+      const isInUse = (error as { code?: unknown }).code === foreignKeyViolation;
+      if (isInUse && round < maxRounds) return 'more' as const;
+      throw error;
+    });
+    if (finished !== 'more') return finished;
+  }
+  return 'more';
+}
+
+async function emptyTables(deps: AuditDeps, orgId: string, signal?: AbortSignal): Promise<Progress> {
+  for (const [table, condition, maxRows = cleanUpBatchRows] of tables) {
+    for (let progress: Progress = 'more'; progress === 'more'; ) {
+      if (signal?.aborted) return 'more';
+      progress = await inBatch(deps, async (em) => {
+        const { affectedRows } = await em.execute<{ affectedRows: number }>(
+          `delete from ${table} where ctid = any(array(
+            select ctid from ${table} where ${condition} limit ${maxRows}))`,
+          [orgId],
+          'run',
+        );
+        return affectedRows < maxRows ? 'done' : 'more';
+      });
+      if (progress === 'busy') return 'busy';
+    }
+  }
+  return 'done';
+}
+
+async function inBatch(
+  { database }: AuditDeps,
+  task: (em: EntityManager) => Promise<Progress>,
+): Promise<Progress> {
+  return (await runCleanUpBatch(database.asSystem(), task)) ?? 'busy';
+}
+
+/** Begins a deletion, which cannot be cancelled afterwards, unless it has begun. `more`: it is not due, or was cancelled. */
+async function start(em: EntityManager, deps: AuditDeps, id: string): Promise<Progress> {
+  const known = await findDeletion(em, deps, id);
+  if (known?.startedAt) return 'done';
+  // Before the head, as a rotation of keys does.
+  const byId = { orderBy: { id: 'asc' }, lockMode: LockMode.PESSIMISTIC_WRITE } as const;
+  const dataKeys = await em.find(DataKey, { orgId: id }, byId);
+  const { disabledAt, deleteAt } = await lockHead(em, deps, id);
+  const now = currentTime();
+  const deletion = await findDeletion(em, deps, id);
+  if (!deletion || !deleteAt || deleteAt > now) return 'more';
+  const { name, requestedBy } = deletion;
+  const events = [{ action: 'DELETE_ORGANISATION', targetName: name }] as const;
+  const status = { disabledAt, deleteAt, deletionStartedAt: now };
+  const { seq, hash } = await recordStatus(em, deps, { id, name }, requestedBy, events, status);
+  Object.assign(deletion, { startedAt: now, seq, hash });
+  const macs = await deps.vault.rowMacs(em);
+  for (const dataKey of dataKeys) {
+    // It is destroyed whatever has happened to its row.
+    const destroyed = macs.signed(em, DataKey, { ...dataKey, wrapped: '', rootKeyId: '' });
+    const { wrapped, rootKeyId, mac } = destroyed;
+    await em.nativeUpdate(DataKey, { id: dataKey.id }, { wrapped, rootKeyId, mac });
+  }
+  await em.flush();
+  return 'done';
+}
+
+/** Deletes the rows without which nothing can be stored for an organisation. */
+async function finish(em: EntityManager, deps: AuditDeps, id: string): Promise<Progress> {
+  const deletion = await findDeletion(em, deps, id);
+  if (!deletion || deletion.completedAt) return 'done';
+  const run = (sql: string) => em.execute(sql, [id], 'run');
+  await run(`delete from "${jobSchema(deps.database.schema)}".job where group_id = ?`);
+  await run('delete from rate_limit where strpos(key, ?) > 0');
+  await run('delete from data_key where org_id = ?');
+  await run('delete from audit_head where org_id = ?');
+  await run('delete from organisation where id = ?');
+  deletion.completedAt = currentTime();
+  await em.flush();
+  deps.database.announce(em, id);
+  return 'done';
+}
+
+async function findDeletion(
+  em: EntityManager,
+  { vault }: AuditDeps,
+  id: string,
+): Promise<OrganisationDeletion | null> {
+  const deletion = await em.findOne(OrganisationDeletion, { id }, { refresh: true });
+  if (deletion) (await vault.rowMacs(em)).verify(em, OrganisationDeletion, deletion);
+  return deletion;
+}

@@ -1,0 +1,166 @@
+import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
+import { type AuditAction, AuditHead } from '../audit/audit-event.entity.ts';
+import { type AuditDeps, appendEvents, withRequestContext } from '../audit/hash-chain.ts';
+import { type OrganisationStatus, organisationDisabled } from '../audit/trail-head.ts';
+import { currentTime } from '../common/clock.ts';
+import type { Organisation } from '../identity/organisation.entity.ts';
+import { OrganisationDeletion } from '../identity/organisation-deletion.entity.ts';
+import { unattributedOrgId } from '../identity/organisations.ts';
+import { operatorActor } from './organisations.ts';
+
+/** Who changes the status of an organisation, and why. */
+export interface StatusRequest {
+  /** The user and the machine of the command. */
+  requestedBy: string;
+  /** In the words of the operator; it is visible in the audit trail of the organisation. */
+  reason?: string | undefined;
+}
+
+/** An event of a change of the status. */
+interface StatusEvent {
+  action: AuditAction;
+  /** Of the trail of the organisation. */
+  targetName: string | null;
+}
+
+type StatusTarget = Pick<Organisation, 'id' | 'name'>;
+
+/**
+ * Disables an organisation: from the commit of `em` on, no change of it is stored. An organisation that is disabled stays so, with the
+ * first reason.
+ *
+ * @throws AppError `ORGANISATION_DISABLED` if its deletion has begun
+ */
+export async function disableOrganisation(
+  em: EntityManager,
+  deps: AuditDeps,
+  target: StatusTarget,
+  request: StatusRequest & { reason: string },
+): Promise<OrganisationStatus> {
+  const head = await lockHead(em, deps, target.id);
+  if (head.disabledAt) return head;
+  const events: StatusEvent[] = [{ action: 'DISABLE_ORGANISATION', targetName: request.reason }];
+  return recordStatus(em, deps, target, request.requestedBy, events, {
+    ...pickStatus(head),
+    disabledAt: currentTime(),
+  });
+}
+
+/**
+ * Enables an organisation, and cancels its deletion if one is scheduled.
+ *
+ * @throws AppError `ORGANISATION_DISABLED` if its deletion has begun
+ */
+export async function enableOrganisation(
+  em: EntityManager,
+  deps: AuditDeps,
+  target: StatusTarget,
+  request: StatusRequest,
+): Promise<OrganisationStatus> {
+  const head = await lockHead(em, deps, target.id);
+  if (!head.disabledAt) return head;
+  if (head.deleteAt) await em.nativeDelete(OrganisationDeletion, { id: target.id });
+  const events: StatusEvent[] = [
+    ...(head.deleteAt ? [{ action: 'CANCEL_ORGANISATION_DELETION', targetName: null } as const] : []),
+    { action: 'ENABLE_ORGANISATION', targetName: null },
+  ];
+  const status = { ...pickStatus(head), disabledAt: null, deleteAt: null };
+  return recordStatus(em, deps, target, request.requestedBy, events, status);
+}
+
+/**
+ * Schedules the deletion of an organisation, or schedules it again, and disables the organisation.
+ *
+ * @throws AppError `ORGANISATION_DISABLED` if its deletion has begun
+ */
+export async function scheduleDeletion(
+  em: EntityManager,
+  deps: AuditDeps,
+  target: StatusTarget,
+  request: StatusRequest & { deleteAt: Date },
+): Promise<OrganisationStatus> {
+  const { requestedBy, reason, deleteAt } = request;
+  const head = await lockHead(em, deps, target.id);
+  const now = currentTime();
+  await em.nativeDelete(OrganisationDeletion, { id: target.id });
+  const { id, name } = target;
+  const deletion = { id, name, reason: reason ?? null, requestedBy, requestedAt: now };
+  const unstarted = { startedAt: null, completedAt: null, seq: null, hash: null };
+  const macs = await deps.vault.rowMacs(em);
+  await em.insert(OrganisationDeletion, macs.signed(em, OrganisationDeletion, { ...deletion, ...unstarted }));
+  const scheduled = [deleteAt.toISOString(), reason].filter(Boolean).join(' ');
+  const events: StatusEvent[] = [
+    ...(head.disabledAt
+      ? []
+      : [{ action: 'DISABLE_ORGANISATION', targetName: reason ?? 'Its deletion is scheduled.' } as const]),
+    { action: 'SCHEDULE_ORGANISATION_DELETION', targetName: scheduled },
+  ];
+  const status = { ...pickStatus(head), disabledAt: head.disabledAt ?? now, deleteAt };
+  return recordStatus(em, deps, target, request.requestedBy, events, status);
+}
+
+/**
+ * Cancels the deletion of an organisation, which stays disabled.
+ *
+ * @throws AppError `ORGANISATION_DISABLED` if its deletion has begun
+ */
+export async function cancelDeletion(
+  em: EntityManager,
+  deps: AuditDeps,
+  target: StatusTarget,
+  request: StatusRequest,
+): Promise<OrganisationStatus> {
+  const head = await lockHead(em, deps, target.id);
+  if (!head.deleteAt) return head;
+  await em.nativeDelete(OrganisationDeletion, { id: target.id });
+  const events: StatusEvent[] = [{ action: 'CANCEL_ORGANISATION_DELETION', targetName: null }];
+  return recordStatus(em, deps, target, request.requestedBy, events, { ...pickStatus(head), deleteAt: null });
+}
+
+/**
+ * Appends events with a new status to the trail of an organisation, and then to that of the server, which outlives it.
+ *
+ * @returns the head of the trail of the organisation
+ */
+export async function recordStatus(
+  em: EntityManager,
+  deps: AuditDeps,
+  { id: orgId, name }: StatusTarget,
+  requestedBy: string,
+  events: readonly StatusEvent[],
+  status: OrganisationStatus,
+) {
+  const common = { ...operatorActor, outcome: 'OK', fields: ['status'] } as const;
+  const toEvents = (owner: string, describe: (event: StatusEvent) => string | null) =>
+    events.map((event) =>
+      withRequestContext({
+        ...common,
+        ...{ orgId: owner, action: event.action, fields: [...common.fields], targetName: describe(event) },
+      }),
+    );
+  const own = toEvents(orgId, ({ targetName }) => targetName);
+  const head = await appendEvents(em, deps, orgId, own, status);
+  // The name of the user is not for the organisation.
+  const ofServer = toEvents(unattributedOrgId, ({ targetName }) =>
+    [`${orgId} "${name}", by ${requestedBy}`, targetName].filter(Boolean).join(': '),
+  );
+  await appendEvents(em, deps, unattributedOrgId, ofServer);
+  return head;
+}
+
+/**
+ * Locks the head of the trail of an organisation.
+ *
+ * @throws AppError `ORGANISATION_DISABLED` if the deletion of the organisation has begun
+ * @throws MacMismatch
+ */
+export async function lockHead(em: EntityManager, { vault }: AuditDeps, orgId: string): Promise<AuditHead> {
+  const head = await em.findOneOrFail(AuditHead, { orgId }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+  (await vault.rowMacs(em)).verify(em, AuditHead, head);
+  if (head.deletionStartedAt) throw organisationDisabled(head);
+  return head;
+}
+
+function pickStatus({ disabledAt, deleteAt, deletionStartedAt }: AuditHead): OrganisationStatus {
+  return { disabledAt, deleteAt, deletionStartedAt };
+}
