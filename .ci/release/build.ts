@@ -105,7 +105,10 @@ function listExports(root: string, { output }: RolldownOutput): Map<string, stri
   );
 }
 
-/** Makes an entry that exports the modules by their paths, with getters, because exports can change. */
+/**
+ * Makes an entry that exports the modules by their paths, with getters, because exports can change; and graphql, whose classes tests need
+ * to be those of the schema.
+ */
 function testEntryOf(exported: ReadonlyMap<string, readonly string[]>): Plugin {
   const modules = [...exported].map(([path, names], index) => ({ path, names, prefix: `m${index}_` }));
   return {
@@ -118,7 +121,9 @@ function testEntryOf(exported: ReadonlyMap<string, readonly string[]>): Plugin {
               const bindings = names.map((name) => `${name} as ${prefix}${name}`);
               return `import { ${bindings.join(', ')} } from ${JSON.stringify(`${process.cwd()}/${path}`)};`;
             }),
+            "import graphql from 'graphql';",
             'export const modules = {',
+            'graphql,',
             ...modules.map(({ path, names, prefix }) => {
               const getters = names.map((name) => `get ${name}() { return ${prefix}${name}; }`);
               return `${JSON.stringify(path)}: { ${getters.join(', ')} },`;

@@ -50,7 +50,9 @@ export function useArtefact(): Plugin[] {
       name: 'artefact',
       enforce: 'pre',
       async resolveId(source, importer) {
-        if (!source.startsWith('.') || !importer?.startsWith(root)) return undefined;
+        if (!importer?.startsWith(root) || importer.includes('/node_modules/')) return undefined;
+        if (source === 'graphql/index.js') return `${virtual}graphql`;
+        if (!source.startsWith('.')) return undefined;
         const path = relative(root, resolve(dirname(importer), source));
         return path in (await readModules()) ? virtual + path : undefined;
       },
