@@ -21,8 +21,19 @@ import {
 import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
 
 let server: TestServer;
+/** The number of organisations in each statement that reads connections of several. */
+const batches: number[] = [];
 beforeAll(async () => {
-  server = await startTestServer();
+  server = await startTestServer({
+    wrap: (database) => ({
+      ...database,
+      selectOfOrganisations: async (entity, source) => {
+        const rows = await database.selectOfOrganisations(entity, source);
+        batches.push(new Set(rows.map((row) => Reflect.get(row, 'orgId'))).size);
+        return rows;
+      },
+    }),
+  });
 });
 afterAll(() => server.close());
 
@@ -70,6 +81,29 @@ describe('get connection', () => {
     );
     expect(answers[0]?.[0]?.[1]).toMatchObject({ code: 'NOT_FOUND' });
     for (const answer of answers) expect(answer).toEqual(answers[0]);
+  });
+
+  test('answers each of several organisations that ask at the same time with its own connections only', async () => {
+    const organisations = await Promise.all(Array.from({ length: 5 }, () => server.newOrganisation()));
+    const ids: string[] = [];
+    for (const organisation of organisations) {
+      const { projectId } = organisation;
+      ids.push((await createConnection(organisation, { projectId })).id);
+    }
+    const query = `query (${ids.map((_, index) => `$id${index}: UUID!`)}) {
+      ${ids.map((_, index) => `id${index}: appConnection(id: $id${index}) { id orgId }`)}
+    }`;
+    batches.length = 0;
+    const variables = Object.fromEntries(ids.map((id, index) => [`id${index}`, id]));
+    await Promise.all(
+      organisations.flatMap(async ({ client, orgId }, own) => {
+        const response = await client.rawRequest(query, variables).catch(({ response }) => response);
+        expect(Object.values(response.data)).toEqual(
+          ids.map((id, index) => (index === own ? { id, orgId } : null)),
+        );
+      }),
+    );
+    expect(Math.max(...batches)).toBeGreaterThan(1);
   });
 
   test('requires the scope connections:read', async () => {
@@ -325,6 +359,11 @@ describe('list connections', () => {
         JSON.stringify({ since: time, code: 'NOT_FOUND', message: 'What', remedy: 'So' }),
         orgId,
       ],
+    );
+    await server.asOwner().execute(
+      `insert into host_certificate (org_id, origin, valid_from, valid_to, seen_at, due_at)
+        values (?, 'https://example.okta.com', now(), now() + interval '90 days', now(), now() + interval '76 days')`,
+      [orgId],
     );
     const { viewer } = await client.request<{ viewer: { apiKey: { id: string } } }>(
       '{ viewer { apiKey { id } } }',

@@ -3,7 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { entities } from '../src/bootstrap/entities.ts';
 import { createLog } from '../src/common/log.ts';
 import { Secret } from '../src/common/secret.ts';
+import { AppConnection } from '../src/connections/app-connection.entity.ts';
 import { openDatabase } from '../src/database/database.ts';
+import { sql } from '../src/database/sql.ts';
 import { Project } from '../src/identity/organisation.entity.ts';
 import { administer, emptyDatabase, testDatabaseUrl, withoutPooler } from './testkit/database.ts';
 import { fillOrganisation } from './testkit/filled-organisation.ts';
@@ -56,6 +58,30 @@ describe('row-level security', () => {
       expect([name, await seen(name, mine.orgId)]).toEqual([name, [mine.orgId]]);
       expect([name, await seen(name, randomUUID())]).toEqual([name, []]);
     }
+  });
+
+  test('isolates organisations whose connections are read in one statement', async () => {
+    const [own, foreign] = await Promise.all(
+      [mine, theirs].map(async ({ orgId }) => {
+        const [row] = await server
+          .asOwner()
+          .execute<{ id: string }[]>('select id from app_connection where org_id = ?', [orgId]);
+        return { orgId, id: row?.id };
+      }),
+    );
+    const read = async (...keys: ({ orgId?: string; id?: string | undefined } | undefined)[]) => {
+      const [orgIds, ids] = [keys.map((key) => key?.orgId), keys.map((key) => key?.id)];
+      const source = sql`find_app_connections(${orgIds}::uuid[], ${ids}::uuid[])`;
+      const found = await server.database.selectOfOrganisations(AppConnection, source);
+      return found.map(({ orgId, id }) => ({ orgId, id }));
+    };
+    expect(await read(own, foreign)).toEqual([own, foreign]);
+    expect(await read({ ...own, id: foreign?.id }, { ...foreign, id: own?.id })).toEqual([]);
+    expect(await read({ id: own?.id })).toEqual([]);
+    // The function leaves no organisation behind.
+    const rest = sql`(select * from (select * from find_app_connections(${[own?.orgId]}::uuid[], ${[own?.id]}::uuid[]) offset 1) one
+      union all select * from app_connection) as seen`;
+    expect(await server.database.selectOfOrganisations(AppConnection, rest)).toEqual([]);
   });
 
   test('isolates organisations for writes', async () => {

@@ -6,9 +6,9 @@ import { timed } from '../common/log.ts';
  *
  * @param find returns the values for the keys, in their order
  */
-export function createBatchLoader<Value>(
-  find: (keys: readonly string[]) => Promise<readonly Value[]>,
-): (key: string) => Promise<Value> {
+export function createBatchLoader<Value, Key = string>(
+  find: (keys: readonly Key[]) => Promise<readonly Value[]>,
+): (key: Key) => Promise<Value> {
   const loader = new DataLoader(find, {
     cache: false,
     batchScheduleFn: (dispatch) => setImmediate(dispatch),

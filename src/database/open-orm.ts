@@ -34,9 +34,9 @@ export async function openOrm(
     entities,
     extensions: [Migrator],
     migrations: { migrationsList: migrations, snapshot: false, silent: true },
-    // Migrations create triggers. MikroORM does not recognise its own triggers when it reads the schema.
+    // Migrations create triggers and functions. MikroORM does not recognise its own triggers when it reads the schema.
     // Those of the job queue are not of entities.
-    schemaGenerator: { ignoreTriggers: true, ignoreSchema: [jobSchema('public')] },
+    schemaGenerator: { ignoreTriggers: true, ignoreRoutines: true, ignoreSchema: [jobSchema('public')] },
     debug: log.isLevelEnabled('trace') ? ['query'] : false,
     colors: false,
     logger: (message: string) => log.trace(message),

@@ -1,7 +1,13 @@
 import type { EntityProperty, MikroORM } from '@mikro-orm/postgresql';
 import { type Logger, timed } from '../common/log.ts';
 import { queryPool } from './driver/query-pool.ts';
-import { inSession, scanSession, tenantSession } from './driver/session.ts';
+import {
+  inSession,
+  organisationsSession,
+  type Session,
+  scanSession,
+  tenantSession,
+} from './driver/session.ts';
 import type { Pool } from './driver/types.ts';
 import { type Sql, sql } from './sql.ts';
 
@@ -20,6 +26,12 @@ export interface RowReader {
     rest: Sql,
     options?: SelectOptions<Entity>,
   ): Promise<(Entity & Extra)[]>;
+  /**
+   * Reads rows of several organisations. A row may be of any of them, so the caller compares `orgId`.
+   *
+   * @param source a call of a function that applies row-level security for each organisation
+   */
+  selectOfOrganisations<Entity extends object>(entity: RowClass<Entity>, source: Sql): Promise<Entity[]>;
   count(entity: RowClass<object>, orgId: string, rest: Sql): Promise<number>;
 }
 
@@ -37,23 +49,18 @@ export interface SelectOptions<Entity> {
 
 /** Creates the row reader of a database. */
 export function createRowReader(orm: MikroORM, isEmbedded: boolean, log: Logger): RowReader {
-  const run = async (
-    orgId: string,
-    query: Sql,
-    options: Pick<SelectOptions<object>, 'skipPreparedPlan' | 'isScan'>,
-  ) => {
+  const run = async (session: Session, query: Sql, skipPreparedPlan = false) => {
     const connection = orm.em.getConnection();
     const compiled = query.compile(connection.getClient());
     const { sql: text, parameters: values } = compiled;
     log.trace(text);
-    const session = options.isScan ? scanSession(orgId) : tenantSession(orgId);
     if (isEmbedded) {
       const execute = () => connection.getClient().executeQuery(compiled);
       const { rows } = await timed('database', () => inSession(session, execute));
       return rows as Record<string, unknown>[];
     }
     const pool: Pool = await connection.getNativeClient();
-    const statement = options.skipPreparedPlan || options.isScan ? { text, values } : text;
+    const statement = skipPreparedPlan ? { text, values } : text;
     const { rows } = await queryPool(pool, session, statement, values);
     return rows as Record<string, unknown>[];
   };
@@ -64,23 +71,33 @@ export function createRowReader(orm: MikroORM, isEmbedded: boolean, log: Logger)
     return table;
   };
   return {
-    async select(entity, orgId, rest, { properties, extra, ...options } = {}) {
+    async select(entity, orgId, rest, { properties, extra, isScan, skipPreparedPlan } = {}) {
       const { columns, name, dates } = getTable(entity, properties);
       const selected = extra ? sql`${columns}, ${extra}` : columns;
-      const rows = await run(orgId, sql`select ${selected} from ${name} ${rest}`, options);
-      for (const row of rows) {
-        for (const date of dates) if (row[date] !== null) row[date] = new Date(String(row[date]));
-      }
-      return rows as never;
+      const session = isScan ? scanSession(orgId) : tenantSession(orgId);
+      const query = sql`select ${selected} from ${name} ${rest}`;
+      return parseDates(await run(session, query, skipPreparedPlan || isScan), dates) as never;
+    },
+    async selectOfOrganisations(entity, source) {
+      const { columns, dates } = getTable(entity);
+      const rows = await run(organisationsSession, sql`select ${columns} from ${source}`);
+      return parseDates(rows, dates) as never;
     },
     async count(entity, orgId, rest) {
       const { name } = getTable(entity);
-      const [row] = await run(orgId, sql`select count(*)::int as count from ${name} ${rest}`, {
-        skipPreparedPlan: true,
-      });
+      const query = sql`select count(*)::int as count from ${name} ${rest}`;
+      const [row] = await run(tenantSession(orgId), query, true);
       return Number(row?.count);
     },
   };
+}
+
+/** Replaces the texts of timestamps, in place. */
+function parseDates(rows: Record<string, unknown>[], dates: readonly string[]) {
+  for (const row of rows) {
+    for (const date of dates) if (row[date] !== null) row[date] = new Date(String(row[date]));
+  }
+  return rows;
 }
 
 interface Table {

@@ -1,6 +1,5 @@
 import { withForbiddenAudit } from '../../audit/record-refusals.ts';
 import { validationError } from '../../common/errors.ts';
-import { createBatchLoader } from '../../database/batch-loader.ts';
 import { joinAnd, type Sql, sql } from '../../database/sql.ts';
 import type { Caller } from '../../identity/caller.ts';
 import { AppConnection, summaryColumns } from '../app-connection.entity.ts';
@@ -12,11 +11,11 @@ import { findHostOutages } from '../persistence/host-outage-condition.ts';
 import {
   afterCursor,
   atOrBeforeCursor,
-  connectionVisibilityConditions,
   inProject,
   listConditions,
   orderBy,
 } from '../persistence/list-conditions.ts';
+import { loadConnection } from '../persistence/load-connection.ts';
 
 /** The orders whose values are in `summaryColumns`. */
 const summaryOrders: readonly ConnectionOrder['field'][] = ['name', 'createdAt', 'updatedAt'];
@@ -53,8 +52,9 @@ export async function getConnection(
 ): Promise<AppConnection> {
   return withForbiddenAudit(deps, caller, { ...reading, connectionId: id }, async () => {
     caller.requireScope('connections:read');
-    const connection = await connectionLoader(deps, caller)(id);
-    if (connection && (!app || connection.app === app)) return connection;
+    const connection = await loadConnection(deps.database, caller.orgId, id);
+    const isVisible = connection && caller.maySeeConnection({ id, projectId: connection.projectId ?? null });
+    if (isVisible && (!app || connection.app === app)) return connection;
     throw connectionNotFound();
   });
 }
@@ -156,22 +156,6 @@ async function readPage(
     hasPreviousPage: isBackward ? hasMoreAhead : hasMoreBehind,
     count: () => database.count(AppConnection, orgId, sql`where ${joinAnd(conditions)}`),
   };
-}
-
-const loaders = new WeakMap<Caller, (id: string) => Promise<AppConnection | undefined>>();
-
-/** The loader of connections by id for a caller. Ids that are requested in the same event-loop turn share a statement. */
-function connectionLoader({ database }: ConnectionDeps, caller: Caller) {
-  const cached = loaders.get(caller);
-  if (cached) return cached;
-  const loader = createBatchLoader(async (ids) => {
-    const conditions = joinAnd([...connectionVisibilityConditions(caller), sql`id = any(${ids}::uuid[])`]);
-    const found = await database.select(AppConnection, caller.orgId, sql`where ${conditions}`);
-    const connections = new Map(found.map((connection) => [connection.id, connection]));
-    return ids.map((id) => connections.get(id));
-  });
-  loaders.set(caller, loader);
-  return loader;
 }
 
 function appCondition(app: string | undefined): Sql[] {

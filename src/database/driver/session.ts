@@ -46,6 +46,12 @@ export function tenantSession(orgId: string): Session {
   return { role: roles.tenant, orgId };
 }
 
+/**
+ * The session of a statement that reads rows of several organisations with a function, which applies row-level security for one
+ * after the other. Outside of the function, no organisation's rows are visible. All such statements have one share of the connections.
+ */
+export const organisationsSession: Session = { ...tenantSession(''), tenant: 'organisations' };
+
 /** The session of a statement that reads a range of an index in its order. */
 export function scanSession(orgId: string): Session {
   return { ...tenantSession(orgId), isScan: true };
