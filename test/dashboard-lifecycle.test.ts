@@ -231,6 +231,70 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     await page.getByText('No matching connections').waitFor();
   });
 
+  it('keeps the filters and the order of the list in the address, also after a reload, "back" and in a shared link', async () => {
+    const { server, apiKey } = dashboard;
+    const client = server.clientFor(apiKey);
+    const { createProject } = await client.request<{ createProject: { project: { id: string } } }>(
+      'mutation { createProject(input: { name: "Addressed" }) { project { id } } }',
+    );
+    const projectId = createProject.project.id;
+    for (const [name, tags] of [
+      ['addressed-one', [{ key: 'env', value: 'prod + more=1' }]],
+      ['addressed-two', [{ key: 'env', value: 'prod + more=1' }]],
+      ['neighbour', []],
+    ] as const) {
+      await client.request(createMutation, okta({ name, projectId, tags }));
+    }
+    const { page } = await dashboard.open();
+    await page.evaluate(`location.hash = '#/projects/${projectId}/integrations/app-connections'`);
+    await page.getByText('3 connections').waitFor();
+    const [search, status, order] = [
+      page.getByRole('searchbox', { name: 'Search' }),
+      page.getByRole('combobox', { name: 'Status' }),
+      page.getByRole('combobox', { name: 'Sort by' }),
+    ];
+    await order.selectOption('Name, Z to A');
+    await page.getByRole('textbox', { name: 'Tag', exact: true }).fill('env');
+    await page.getByRole('textbox', { name: 'Tag value' }).fill('prod + more=1');
+    await search.fill('addressed');
+    await page.getByText('2 connections').waitFor();
+    await status.selectOption('Rejected');
+    await page.getByText('No matching connections').waitFor();
+    await page.goBack();
+    await page.getByText('2 connections').waitFor();
+    expect(await status.inputValue()).toBe('');
+    await page.goForward();
+    await page.getByText('No matching connections').waitFor();
+    expect(await status.inputValue()).toBe('REJECTED');
+    await page.goBack();
+    await page.getByText('2 connections').waitFor();
+    await findRow(page, 'addressed-two').getByRole('link').click();
+    await page.getByRole('heading', { level: 1, name: 'addressed-two' }).waitFor();
+    await page.goBack();
+    await page.getByText('2 connections').waitFor();
+
+    const address = page.url();
+    expect(new URL(address).search).toBe('');
+    const expectFilters = async () => {
+      await page.getByText('2 connections').waitFor();
+      expect(await search.inputValue()).toBe('addressed');
+      expect(await page.getByRole('textbox', { name: 'Tag value' }).inputValue()).toBe('prod + more=1');
+      expect(await page.getByRole('row').nth(1).textContent()).toContain('addressed-two');
+    };
+    await page.reload();
+    await expectFilters();
+    await expectAccessible(page, 'a list with filters of the address');
+    await page.getByRole('link', { name: 'Webhooks' }).click();
+    await page.getByRole('heading', { level: 1, name: 'Webhooks' }).waitFor();
+    await page.evaluate(`location.hash = ${JSON.stringify(new URL(address).hash)}`);
+    await expectFilters();
+    // What a link cannot mean is ignored.
+    await page.evaluate(
+      `location.hash = '#/projects/${projectId}/integrations/app-connections?status=X&order=%&search=%F0neighbour&tag='`,
+    );
+    await page.getByText('No matching connections').waitFor();
+  });
+
   it.each(displayVariants)(
     'filters by tags as the API does, %s and %i pixels wide',
     async (colorScheme, width) => {

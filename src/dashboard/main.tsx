@@ -3,8 +3,8 @@ import { MantineProvider } from '@mantine/core';
 import { lazy, StrictMode, Suspense } from 'react';
 import { createRoot } from 'react-dom/client';
 import { Router } from 'wouter';
-import { useHashLocation } from 'wouter/use-hash-location';
 import { App } from './app.tsx';
+import { useHashPath } from './hash-location.ts';
 import { consumeAuthCallback } from './session/pending-authorization.ts';
 import { consumeSignInCode } from './session/sign-in-code.ts';
 import { SignedIn } from './session/signed-in.tsx';
@@ -39,7 +39,7 @@ if (root) {
           </Suspense>
         ) : (
           <SignedIn settings={settings} callback={callback} signInCode={signInCode}>
-            <Router hook={useHashLocation}>
+            <Router hook={useHashPath}>
               <App />
             </Router>
           </SignedIn>

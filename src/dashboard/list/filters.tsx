@@ -1,63 +1,30 @@
 import { Group, NativeSelect, TextInput } from '@mantine/core';
 import { useDebouncedCallback } from '@mantine/hooks';
-import type { VariablesOf } from 'gql.tada';
-import type { listQuery } from '../operations.ts';
+import { useEffect, useState } from 'react';
 import type { AppOption } from '../use-options.ts';
+import { byName, type Filter, type ListParams, orders, parseStatus } from './list-params.ts';
 import { TagFilterFields } from './tag-filter.tsx';
-
-type Variables = VariablesOf<typeof listQuery>;
-type Filter = NonNullable<Variables['filter']>;
-type Order = NonNullable<Variables['orderBy']>;
-
-/** The filter and order of the list. */
-export interface ListParams {
-  filter: Filter;
-  orderBy: Order;
-}
-
-const orders: Readonly<Record<string, Order>> = {
-  'Name, A to Z': { field: 'NAME', direction: 'ASC' },
-  'Name, Z to A': { field: 'NAME', direction: 'DESC' },
-  'Recently updated': { field: 'UPDATED_AT', direction: 'DESC' },
-  'Least recently updated': { field: 'UPDATED_AT', direction: 'ASC' },
-  'Newest first': { field: 'CREATED_AT', direction: 'DESC' },
-  'Oldest first': { field: 'CREATED_AT', direction: 'ASC' },
-  'Failing longest': { field: 'SINCE', direction: 'ASC' },
-  'Next check': { field: 'NEXT_CHECK_AT', direction: 'ASC' },
-  'Expiring first': { field: 'EXPIRES_AT', direction: 'ASC' },
-};
-
-const byName: Order = { field: 'NAME', direction: 'ASC' };
-
-/** No filter, ordered by name. */
-export const defaultListParams: ListParams = { filter: {}, orderBy: byName };
 
 interface FiltersProps {
   params: ListParams;
-  onChange(params: ListParams): void;
+  /** @param isStep whether "back" returns to what was before: not to each part of a text */
+  onChange(params: ListParams, isStep: boolean): void;
   options: readonly AppOption[];
 }
 
 /** The controls for search, filters and order. */
 export function Filters({ params, onChange, options }: FiltersProps) {
   const { filter, orderBy } = params;
-  const addFilter = (more: Filter) => onChange({ ...params, filter: { ...filter, ...more } });
-  const search = useDebouncedCallback(
-    (text: string) => addFilter({ nameContains: text.trim() || null }),
-    250,
-  );
+  const addFilter = (more: Filter, isStep = true) =>
+    onChange({ ...params, filter: { ...filter, ...more } }, isStep);
   const order = Object.keys(orders).find(
     (label) => orders[label]?.field === orderBy.field && orders[label]?.direction === orderBy.direction,
   );
   return (
     <Group component="search" align="end" gap="sm" mb="md">
-      <TextInput
-        type="search"
-        label="Search"
-        placeholder="Part of a name"
-        maxLength={64}
-        flex="1 1 210px"
-        onChange={(event) => search(event.currentTarget.value)}
+      <SearchField
+        text={filter.nameContains ?? ''}
+        onChange={(text) => addFilter({ nameContains: text || null }, false)}
       />
       <NativeSelect
         label="App"
@@ -66,6 +33,7 @@ export function Filters({ params, onChange, options }: FiltersProps) {
           { value: '', label: 'All apps' },
           ...options.map(({ app, name }) => ({ value: app, label: name })),
         ]}
+        value={filter.app ?? ''}
         onChange={(event) =>
           addFilter({ app: options.find(({ app }) => app === event.currentTarget.value)?.app })
         }
@@ -80,21 +48,41 @@ export function Filters({ params, onChange, options }: FiltersProps) {
           { value: 'UNREACHABLE', label: 'Unreachable' },
           { value: 'PENDING', label: 'Pending' },
         ]}
+        value={filter.health ?? ''}
         onChange={(event) => addFilter({ health: parseStatus(event.currentTarget.value) })}
       />
-      <TagFilterFields onChange={(tags) => addFilter({ tags })} />
+      <TagFilterFields tag={filter.tags?.[0]} onChange={(tags) => addFilter({ tags }, false)} />
       <NativeSelect
         label="Sort by"
         flex="1 1 130px"
         data={Object.keys(orders)}
         value={order}
-        onChange={(event) => onChange({ ...params, orderBy: orders[event.currentTarget.value] ?? byName })}
+        onChange={(event) =>
+          onChange({ ...params, orderBy: orders[event.currentTarget.value] ?? byName }, true)
+        }
       />
     </Group>
   );
 }
 
-function parseStatus(value: string): Filter['health'] {
-  const statuses = ['VERIFIED', 'REJECTED', 'UNREACHABLE', 'PENDING'] as const;
-  return statuses.find((status) => status === value) ?? null;
+/** The field for a part of the name, which also shows what the address has. */
+function SearchField({ text, onChange }: { text: string; onChange(text: string): void }) {
+  const [typed, setTyped] = useState(text);
+  const apply = useDebouncedCallback(onChange, 250);
+  // What is typed can have spaces around what is searched for.
+  useEffect(() => setTyped((known) => (known.trim() === text ? known : text)), [text]);
+  return (
+    <TextInput
+      type="search"
+      label="Search"
+      placeholder="Part of a name"
+      maxLength={64}
+      flex="1 1 210px"
+      value={typed}
+      onChange={(event) => {
+        setTyped(event.currentTarget.value);
+        apply(event.currentTarget.value.trim());
+      }}
+    />
+  );
 }

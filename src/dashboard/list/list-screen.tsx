@@ -1,30 +1,36 @@
 import { Button, Group, Paper, Skeleton, Stack, Text, Title } from '@mantine/core';
 import type { VariablesOf } from 'gql.tada';
-import { useCallback, useState } from 'react';
+import { useCallback, useMemo, useState } from 'react';
 import { useQuery } from 'urql';
 import { Link } from 'wouter';
 import { parseError } from '../api-error.ts';
 import { ErrorAlert } from '../error-alert.tsx';
+import { useHashQuery } from '../hash-location.ts';
 import { listQuery } from '../operations.ts';
 import { connectionsPath, type OptionalProjectId } from '../route.ts';
 import { useSession } from '../session/session.ts';
 import { useOptions } from '../use-options.ts';
 import { useTitle } from '../use-title.ts';
-import { defaultListParams, Filters } from './filters.tsx';
+import { Filters } from './filters.tsx';
+import { formatListParams, parseListParams } from './list-params.ts';
 import { ConnectionsTable } from './table.tsx';
 import { useActions } from './use-actions.tsx';
 import { useConnectionEvents } from './use-connection-events.ts';
 
 const pageSize = 20;
-const firstPage = { first: pageSize };
+type Page = Pick<VariablesOf<typeof listQuery>, 'first' | 'after' | 'last' | 'before'>;
+const firstPage: Page = { first: pageSize };
 
 /** The list of the connections of a project, kept up to date. */
 export function ListScreen({ projectId }: { projectId: OptionalProjectId }) {
   useTitle('App Connections');
   const { scopes } = useSession().viewer;
-  const [params, setParams] = useState(defaultListParams);
-  const [page, setPage] =
-    useState<Pick<VariablesOf<typeof listQuery>, 'first' | 'after' | 'last' | 'before'>>(firstPage);
+  const [filters, setFilters] = useHashQuery();
+  const params = useMemo(() => parseListParams(filters), [filters]);
+  const [paged, setPaged] = useState({ filters, page: firstPage });
+  // Another filter has other pages.
+  const page = paged.filters === filters ? paged.page : firstPage;
+  const setPage = (next: Page) => setPaged({ filters, page: next });
   const [{ data, error }, refetch] = useQuery({
     query: listQuery,
     variables: { projectId, ...params, ...page },
@@ -62,10 +68,7 @@ export function ListScreen({ projectId }: { projectId: OptionalProjectId }) {
       <Filters
         params={params}
         options={options}
-        onChange={(next) => {
-          setParams(next);
-          setPage(firstPage);
-        }}
+        onChange={(next, isStep) => setFilters(formatListParams(next), isStep)}
       />
       {error && <ErrorAlert apiError={parseError(error)} onRetry={reload} />}
       {!list && !error && (
