@@ -235,6 +235,94 @@ describe('notifications for people', () => {
     ]);
   });
 
+  it('by e-mail are at most 50 a day to an address, from all endpoints and after they are deleted, and the rest waits', async () => {
+    const address = 'flooded@example.com';
+    const { organisation, id } = await start({ url: `mailto:${address}`, format: 'EMAIL' });
+    const sendTest = 'mutation ($id: UUID!) { sendTestWebhook(endpointId: $id) { message { id } } }';
+    const countMails = () => mail.received.filter(({ to }) => to.includes(address)).length;
+    await organisation.client.request(sendTest, { id });
+    await settled(organisation, id, 1);
+    await server
+      .asOwner()
+      .execute('update mail_count set sent = 49 where org_id = ? and address = ?', [
+        organisation.orgId,
+        address,
+      ]);
+    await organisation.client.request(sendTest, { id });
+    await settled(organisation, id, 2);
+    const remove = 'mutation ($id: UUID!) { deleteWebhookEndpoint(id: $id) { __typename } }';
+    await organisation.client.request(remove, { id });
+    const again = await createEndpoint(organisation.client, {
+      url: 'mailto:Flooded+again@example.com',
+      format: 'EMAIL',
+    });
+    await organisation.client.request(sendTest, { id: again.id });
+    const [waiting] = await until('the message waits for a day', async () => {
+      const messages = await listMessages(organisation.client, again.id);
+      return messages.every(({ nextAttemptAt: at }) => Date.parse(at ?? '') > Date.now() + 80_000_000)
+        ? messages
+        : undefined;
+    });
+    expect(waiting).toMatchObject({ status: 'PENDING', attempts: [] });
+    expect(countMails()).toBe(2);
+    // Other organisations have their own count.
+    const other = await start({ url: `mailto:${address}`, format: 'EMAIL' });
+    await other.organisation.client.request(sendTest, { id: other.id });
+    await settled(other.organisation, other.id, 1);
+    const run = (sql: string) => server.asOwner().execute(sql, [organisation.orgId]);
+    await run(`update mail_count set since = since - interval '1 day' where org_id = ?`);
+    await run(`update webhook_message set next_attempt_at = now() where org_id = ? and status = 'PENDING'`);
+    await run('update webhook_endpoint set next_attempt_at = now() where org_id = ?');
+    await settled(organisation, again.id, 1);
+  });
+
+  it('by e-mail go only to EMAIL_RECIPIENT_DOMAINS, also if the address was stored before', async () => {
+    const { organisation, id } = await start({ url: 'mailto:team@stranger.example', format: 'EMAIL' });
+    const credentials = { instanceUrl: okta.origin, apiToken: 'a-good-token' };
+    const stranger = { name: 'Somebody', email: 'somebody@stranger.example' };
+    const { id: owned } = await createConnection(
+      organisation,
+      { name: 'owned', owner: stranger },
+      credentials,
+    );
+    const strict = await startTestServer({
+      ...{ beside: server, database: server.database, webhookIntervalMs: 50 },
+      config: {
+        trustedInstanceHosts: new Set([okta.hostPort]),
+        mail: {
+          url: new Secret(mail.url),
+          from: 'app-connections@example.com',
+          recipientDomains: ['example.com'],
+        },
+      },
+    });
+    try {
+      const client = strict.clientFor(organisation.apiKey);
+      const refusal = {
+        code: 'BAD_USER_INPUT',
+        issues: [{ message: expect.stringContaining('EMAIL_RECIPIENT_DOMAINS') }],
+      };
+      for (const url of ['mailto:a@stranger.example', 'mailto:a@notexample.com'])
+        expect(await errorsOf(createEndpoint(client, { url, format: 'EMAIL' }))).toMatchObject([
+          { extensions: refusal },
+        ]);
+      await createEndpoint(client, { url: 'mailto:a@mail.EXAMPLE.com', format: 'EMAIL' });
+      const create = createConnection({ client }, { name: 'other', owner: stranger }, credentials);
+      const errors = await errorsOf(create);
+      expect(errors).toMatchObject([{ extensions: refusal }]);
+      expect(errors[0]?.extensions.issues).toMatchObject([{ path: ['input', 'owner', 'email'] }]);
+      const rename = { owner: { ...stranger, name: 'Else' } };
+      await client.request(updateMutation, { id: owned, input: rename });
+      const move = { owner: { ...stranger, email: 'else@stranger.example' } };
+      expect(await errorsOf(client.request(updateMutation, { id: owned, input: move }))).toMatchObject([
+        { extensions: refusal },
+      ]);
+    } finally {
+      await strict.close();
+    }
+    expect(await listMessages(organisation.client, id)).not.toEqual([]);
+  });
+
   it('by e-mail need a mail server', async () => {
     await using other = new AsyncDisposableStack();
     const without = await startTestServer({ beside: server });

@@ -171,6 +171,7 @@ describe('connection subscription', () => {
         scheduler: new FairScheduler(),
         deletedRetentionDays: 1,
         sendsMail: false,
+        isRecipientAllowed: () => true,
         prepareOwnerNotice: async () => [],
         log: createLog('silent'),
         refusals: new RefusalRecorder({ database, vault, log: createLog('silent') }, 60_000),

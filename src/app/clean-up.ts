@@ -8,6 +8,7 @@ import { purgeUnusedBudgets } from '../connections/rate-budget/budget-store.ts';
 import { purgeSetupLinks } from '../connections/setup-links/purge.ts';
 import { deleteExpiredUsage, deleteUsageOfPurged } from '../connections/usage/delete-usage.ts';
 import { purgeExpiredWindows } from '../rate-limits/rate-limits.ts';
+import { purgeMailCounts } from '../webhooks/mail-limit.ts';
 import { purgeWebhookMessages } from '../webhooks/purge.ts';
 
 const intervalMs = 3_600_000;
@@ -20,7 +21,7 @@ export interface CleanUp {
 
 /**
  * Removes expired rows, at start and every hour: organisations that are due for deletion, deleted connections, the usage of connections, setup links, idempotency keys,
- * rate-limit windows, rate budgets, outages, the history of connections, messages of webhooks. Uses small transactions, on one server at a time.
+ * rate-limit windows, rate budgets, outages, the history of connections, messages of webhooks, counts of e-mails. Uses small transactions, on one server at a time.
  */
 export function startCleanUp(deps: PurgeDependencies & { log: Logger }): CleanUp {
   const stopping = new AbortController();
@@ -37,6 +38,7 @@ export function startCleanUp(deps: PurgeDependencies & { log: Logger }): CleanUp
     ['outages of hosts', deleteOldOutages],
     ['history of connections', deleteOldHistory],
     ['messages of webhooks', purgeWebhookMessages],
+    ['counts of e-mails', purgeMailCounts],
   ] as const;
   const cleanUp = async () => {
     for (const [what, task] of tasks) {

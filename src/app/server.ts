@@ -28,7 +28,7 @@ import { loadDashboard } from '../http/dashboard-files.ts';
 import { startHttpServer } from '../http/http-server.ts';
 import { startSchedule } from '../jobs/schedule.ts';
 import { oauth } from '../oauth/oauth.ts';
-import { openMailSender } from '../outbound/mail.ts';
+import { isRecipientAllowed, openMailSender } from '../outbound/mail.ts';
 import { defaultRates, type Rates } from '../rate-limits/defaults.ts';
 import { createRateLimits, unlimited } from '../rate-limits/rate-limits.ts';
 import { createProxy } from '../rest/proxy.ts';
@@ -119,6 +119,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     usage: new UsageCounter({ database, log }),
     getPublicUrl: () => config.publicUrl ?? listeningUrl,
     sendsMail: config.mail !== undefined,
+    isRecipientAllowed: (address) => isRecipientAllowed(config.mail ?? {}, address),
     prepareOwnerNotice: (...change) => prepareOwnerNotice(connections, ...change),
     budgets: new RateBudgets({ database, log }),
   };

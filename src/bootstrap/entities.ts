@@ -13,6 +13,7 @@ import { ApiKey } from '../identity/api-key.entity.ts';
 import { Organisation, Project } from '../identity/organisation.entity.ts';
 import { OrganisationDeletion } from '../identity/organisation-deletion.entity.ts';
 import { RateLimit } from '../rate-limits/rate-limit.entity.ts';
+import { MailCount } from '../webhooks/mail-count.entity.ts';
 import { WebhookEndpoint } from '../webhooks/webhook-endpoint.entity.ts';
 import { WebhookMessage } from '../webhooks/webhook-message.entity.ts';
 
@@ -30,6 +31,7 @@ export const entities = [
   HostOutage,
   IdempotentRequest,
   LastUse,
+  MailCount,
   Organisation,
   OrganisationDeletion,
   PastOutage,

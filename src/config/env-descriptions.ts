@@ -194,6 +194,13 @@ export const environmentDocs: Readonly<Record<keyof Environment, VariableDocs>> 
     example: 'app-connections@example.com',
     default: 'none',
   },
+  EMAIL_RECIPIENT_DOMAINS: {
+    group: 'Outbound traffic',
+    description:
+      'The domains to whose addresses, and to those of their subdomains, e-mails are sent, separated by commas. Others are refused as [owners](../webhooks.md#owners-of-connections) and targets, and get nothing if they are there already. Set it unless everybody who may change connections may send e-mails to any address. Needs `SMTP_URL`.',
+    example: 'example.com',
+    default: 'any',
+  },
   PROXY_DOMAIN: {
     group: 'Outbound traffic',
     description:

@@ -21,6 +21,19 @@ import { tracingVariables } from './tracing.ts';
 /** The format of a configured API key, which must fit a header and a page. */
 export const apiKeyPattern = /^[A-Za-z0-9._~-]{32,512}$/;
 
+/** Domain names, separated by commas. */
+function domains(error: string) {
+  return (
+    z
+      .string()
+      .transform((list) => list.split(',').map((entry) => domainToASCII(entry.trim())))
+      // The last label of a host name contains a letter; otherwise it is the end of an IP address.
+      .refine((names) => names.every((name) => /^([a-z0-9_-]+\.)*[a-z0-9-]*[a-z][a-z0-9-]*$/.test(name)), {
+        error,
+      })
+  );
+}
+
 /** The schema of the environment variables. Its messages repeat no value. */
 export const environment = z.object({
   NODE_ENV: z
@@ -132,14 +145,9 @@ export const environment = z.object({
     .refine((hosts) => hosts.every((host) => /^(\[[0-9a-f:]+\]|[a-z0-9.-]+):\d{1,5}$/.test(host)), {
       error: 'must be host:port,host:port…',
     }),
-  ALLOWED_INSTANCE_HOSTS: z
-    .string()
-    .transform((list) => list.split(',').map((entry) => domainToASCII(entry.trim())))
-    // The last label of a host name contains a letter; otherwise it is the end of an IP address.
-    .refine((names) => names.every((name) => /^([a-z0-9_-]+\.)*[a-z0-9-]*[a-z][a-z0-9-]*$/.test(name)), {
-      error: 'must be host names without https://, port or *, such as okta.com,oktapreview.com',
-    })
-    .optional(),
+  ALLOWED_INSTANCE_HOSTS: domains(
+    'must be host names without https://, port or *, such as okta.com,oktapreview.com',
+  ).optional(),
   OUTBOUND_PROXY: z
     .string()
     .transform((text, context) => {
@@ -207,6 +215,9 @@ export const environment = z.object({
     .optional(),
   SMTP_URL_FILE: file.optional(),
   SMTP_FROM: z.email({ error: 'must be an e-mail address' }).optional(),
+  EMAIL_RECIPIENT_DOMAINS: domains(
+    'must be domains without @ or *, such as example.com,example.org',
+  ).optional(),
   DELETED_RETENTION_DAYS: days.default(30),
   CONNECTION_KEY_ROTATION_DAYS: days.default(90),
   ...metricsVariables,

@@ -148,9 +148,11 @@ function parseProxyResolves(data: Environment): boolean {
   return true;
 }
 
-function readMailSettings({ SMTP_URL: url, SMTP_FROM: from }: Environment): Config['mail'] {
+function readMailSettings(data: Environment): Config['mail'] {
+  const { SMTP_URL: url, SMTP_FROM: from, EMAIL_RECIPIENT_DOMAINS: recipientDomains } = data;
+  if (url && from) return { url, from, recipientDomains };
+  if (!url && recipientDomains) throw new StartupError('EMAIL_RECIPIENT_DOMAINS needs SMTP_URL');
   if (!url && !from) return undefined;
-  if (url && from) return { url, from };
   throw new StartupError(url ? 'SMTP_URL needs SMTP_FROM' : 'SMTP_FROM needs SMTP_URL');
 }
 

@@ -36,6 +36,8 @@ export interface ConnectionDeps {
   getPublicUrl(): string;
   /** Whether the operator has configured a mail server. */
   sendsMail: boolean;
+  /** Whether the operator lets this server send e-mails to an address. */
+  isRecipientAllowed(address: string): boolean;
   /**
    * Prepares the rows that are stored in the same statement as a connection, so that its owner gets e-mails: for a new owner, and
    * for a connection that is removed for good. It is passed in, because webhooks are a layer above.

@@ -1,5 +1,6 @@
 import { isLoopbackHost } from '../common/loopback.ts';
 import type { Secret } from '../common/secret.ts';
+import { matchesDomain } from './address.ts';
 
 /** The mail server of the operator. */
 export interface MailSettings {
@@ -7,6 +8,16 @@ export interface MailSettings {
   url: Secret;
   /** The sender. */
   from: string;
+  /** The domains of addresses to which e-mails may be sent, with their subdomains. Absent: any. */
+  recipientDomains?: readonly string[] | undefined;
+}
+
+/** Whether e-mails may be sent to an address. */
+export function isRecipientAllowed(
+  { recipientDomains }: Pick<MailSettings, 'recipientDomains'>,
+  address: string,
+): boolean {
+  return !recipientDomains || matchesDomain(address.slice(address.lastIndexOf('@') + 1), recipientDomains);
 }
 
 /** An e-mail of plain text. */

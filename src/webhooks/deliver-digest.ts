@@ -1,7 +1,8 @@
 import { currentTime, currentTimeMs } from '../common/clock.ts';
 import { readRetryAfter } from '../outbound/response-times.ts';
 import { maxPending, type QueueDeps } from './enqueue.ts';
-import { dropAcceptedKeys, postponeRest } from './owners.ts';
+import { countMail } from './mail-limit.ts';
+import { deleteMessages, dropAcceptedKeys, postpone, postponeRest } from './owners.ts';
 import { maxRetries } from './retry.ts';
 import { openWebhookSecrets } from './secrets.ts';
 import { type Senders, sendDigest } from './send.ts';
@@ -24,6 +25,8 @@ export interface BatchResult {
   pausedUntil: Date | undefined;
 }
 
+const nothingSent: BatchResult = { hasFailed: false, pausedUntil: undefined };
+
 /** Sends messages to people in one digest. Messages to owners all have the same recipient. */
 export async function deliverDigest(
   deps: DeliveryDeps,
@@ -33,8 +36,21 @@ export async function deliverDigest(
 ): Promise<BatchResult> {
   const { orgId } = endpoint;
   const url = await openUrl(deps, endpoint);
+  const recipient = due[0]?.recipient;
+  if (recipient && !deps.isRecipientAllowed(recipient)) {
+    await deleteMessages(deps, orgId, due);
+    return nothingSent;
+  }
   const messages = isForOwners(endpoint) ? await dropAcceptedKeys(deps, orgId, due) : due;
-  if (messages.length === 0) return { hasFailed: false, pausedUntil: undefined };
+  if (messages.length === 0) return nothingSent;
+  const waitUntil =
+    endpoint.format === 'EMAIL'
+      ? await countMail(deps, orgId, recipient ?? new URL(url).pathname)
+      : undefined;
+  if (waitUntil) {
+    await postpone(deps, endpoint, recipient ?? null, waitUntil);
+    return nothingSent;
+  }
   const result = await sendDigest(deps, endpoint, messages, { url, signal });
   if (!result) return { hasFailed: true, pausedUntil: new Date(currentTimeMs() + busyMs) };
   // One delay for all of them: later events must not use up the attempts of earlier ones, nor earlier ones those of later events.
@@ -42,7 +58,6 @@ export async function deliverDigest(
   const attempted = messages.map((message) => ({ message: { ...message, attempts }, result }));
   const hasFailed = !isDelivered(result);
   await (hasFailed ? storeFailure : storeDelivered)(deps, endpoint, attempted);
-  const recipient = messages[0]?.recipient;
   if (recipient && due.length >= maxPending) await postponeRest(deps, endpoint, recipient);
   const isUnreachable = isForOwners(endpoint) && result.status === null;
   const pauseEnd = isUnreachable

@@ -24,6 +24,8 @@ export interface QueueDeps {
   getPublicUrl(): string;
   /** Whether the operator has configured a mail server. */
   sendsMail: boolean;
+  /** Whether the operator lets this server send e-mails to an address. */
+  isRecipientAllowed(address: string): boolean;
 }
 
 /** The events that are read at once. */

@@ -79,11 +79,35 @@ export async function dropAcceptedKeys(
   const em = database.forOrganisation(orgId);
   const found = await em.find(AppConnection, { orgId, id: { $in: ids }, deletedAt: null });
   const waiting = new Set(found.filter(findPendingKey).map(({ id }) => id));
-  const accepted = rotations
-    .filter(({ connectionId }) => !waiting.has(connectionId ?? ''))
-    .map(({ id }) => id);
-  await em.execute(`delete from webhook_message where id = any(?::uuid[])`, [`{${accepted.join(',')}}`]);
-  return messages.filter(({ id }) => !accepted.includes(id));
+  const accepted = rotations.filter(({ connectionId }) => !waiting.has(connectionId ?? ''));
+  await deleteMessages({ database }, orgId, accepted);
+  return messages.filter((message) => !accepted.includes(message));
+}
+
+/** Deletes messages that are not to be sent. */
+export async function deleteMessages(
+  { database }: { database: Database },
+  orgId: string,
+  messages: readonly WebhookMessage[],
+): Promise<void> {
+  const ids = messages.map(({ id }) => id);
+  await database
+    .forOrganisation(orgId)
+    .execute(`delete from webhook_message where id = any(?::uuid[])`, [`{${ids.join(',')}}`]);
+}
+
+/** Postpones all messages to a recipient that wait, also those that are tried again. No attempt is counted. */
+export async function postpone(
+  { database }: { database: Database },
+  { id, orgId }: WebhookEndpoint,
+  recipient: string | null,
+  until: Date,
+): Promise<void> {
+  await database.forOrganisation(orgId).execute(
+    `update webhook_message set next_attempt_at = greatest(next_attempt_at, ?)
+      where endpoint_id = ? and recipient is not distinct from ? and status = 'PENDING'`,
+    [until, id, recipient],
+  );
 }
 
 /** Postpones the messages to an owner that did not fit in a digest to the time of the next one. */

@@ -5,7 +5,7 @@ import type { OutboundClient } from '../outbound/outbound.ts';
 import { OutboundError } from '../outbound/outbound-error.ts';
 import { mediaTypes } from './body.ts';
 import { buildSlackBody, combineLines } from './digest.ts';
-import { toWebhookId } from './enqueue.ts';
+import { type QueueDeps, toWebhookId } from './enqueue.ts';
 import { addressToOwner } from './owners.ts';
 import { signMessage } from './secrets.ts';
 import type { WebhookEndpoint } from './webhook-endpoint.entity.ts';
@@ -58,7 +58,7 @@ export async function sendMessage(
  * @returns as `sendMessage`
  */
 export async function sendDigest(
-  { outbound, mail }: Senders,
+  { outbound, mail, isRecipientAllowed }: Senders & Pick<QueueDeps, 'isRecipientAllowed'>,
   endpoint: WebhookEndpoint,
   messages: readonly WebhookMessage[],
   { url, signal }: { url: string; signal: AbortSignal },
@@ -71,8 +71,12 @@ export async function sendDigest(
     return post(outbound, endpoint, { url, headers, body: buildSlackBody(digest) }, signal);
   }
   return attempt(async () => {
-    if (!mail) return { status: null, error: 'this server has no SMTP_URL', headers: {} };
-    return { ...(await mail.send({ to: recipient ?? new URL(url).pathname, ...digest })), headers: {} };
+    const notSent = { status: null, headers: {} };
+    if (!mail) return { ...notSent, error: 'this server has no SMTP_URL' };
+    const to = recipient ?? new URL(url).pathname;
+    if (!isRecipientAllowed(to))
+      return { ...notSent, error: 'EMAIL_RECIPIENT_DOMAINS does not have the domain of the address' };
+    return { ...(await mail.send({ to, ...digest })), headers: {} };
   });
 }
 

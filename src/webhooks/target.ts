@@ -1,6 +1,7 @@
 import { validationError } from '../common/errors.ts';
 import { Secret } from '../common/secret.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
+import { assertRecipientAllowed } from '../connections/recipient.ts';
 import { assertReceiverAllowed } from './endpoints.ts';
 import type { WebhookSecrets } from './secrets.ts';
 import { isDigest, type WebhookEndpoint, type WebhookFormat } from './webhook-endpoint.entity.ts';
@@ -15,7 +16,7 @@ export interface StoredTarget {
 /**
  * Checks where an endpoint is to send to.
  *
- * @throws AppError `BAD_USER_INPUT` (the URL does not fit the format, or this server sends no e-mails), `HOST_NOT_ALLOWED`
+ * @throws AppError `BAD_USER_INPUT` (the URL does not fit the format, or this server sends no e-mails there), `HOST_NOT_ALLOWED`
  */
 export function toStoredTarget(deps: ConnectionDeps, format: WebhookFormat, url: string): StoredTarget {
   const isMail = url.startsWith('mailto:');
@@ -29,6 +30,7 @@ export function toStoredTarget(deps: ConnectionDeps, format: WebhookFormat, url:
   if (isMail) {
     if (!deps.sendsMail)
       throw urlError('This server sends no e-mails. Its operator has to set SMTP_URL and SMTP_FROM first.');
+    assertRecipientAllowed(deps, new URL(url).pathname, ['url']);
     return { url, secret: undefined };
   }
   assertReceiverAllowed(deps, url);

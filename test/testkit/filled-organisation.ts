@@ -38,6 +38,7 @@ export async function fillOrganisation(
     "insert into host_certificate values (?, 'https://down.okta.com', now(), now(), now(), null, now() + interval '1 day')",
     [orgId],
   );
+  await em.execute("insert into mail_count values (?, 'team@example.com', now(), 1)", [orgId]);
   await em.execute("update app_connection set verification_status = 'UNREACHABLE' where org_id = ?", [orgId]);
   return { connectionId: id, setupLink: secret };
 }

@@ -17,6 +17,7 @@ import { type BuildOutcome, runIdempotent } from '../persistence/idempotency.ts'
 import { assertProjectAndName } from '../persistence/project-and-name.ts';
 import { fromSnapshot } from '../persistence/snapshot.ts';
 import { storeConnection } from '../persistence/store-connection.ts';
+import { assertRecipientAllowed } from '../recipient.ts';
 
 /**
  * Creates a connection: authorizes the caller, checks host, project and name, verifies the credentials with the app,
@@ -43,6 +44,7 @@ export async function createConnection(
     caller.requireScope('connections:write');
     caller.requireProject(projectId, ['projectId']);
     caller.requireNamingConnections();
+    if (input.owner) assertRecipientAllowed(deps, input.owner.email, ['owner', 'email']);
 
     const idempotency = { idempotencyKey, request: { create: appId, ...fields } };
     const create = async (buildOutcome: BuildOutcome): Promise<AppConnection> => {

@@ -23,6 +23,7 @@ import { findConnection } from '../persistence/find-connection.ts';
 import { type BuildOutcome, runIdempotent } from '../persistence/idempotency.ts';
 import { assertNameAvailable, mapNameConflict } from '../persistence/project-and-name.ts';
 import { fromSnapshot, toSnapshot } from '../persistence/snapshot.ts';
+import { assertRecipientAllowed } from '../recipient.ts';
 import type { UpdateConnection } from '../update-input.ts';
 import { assertUseAcknowledged } from '../usage/acknowledge-use.ts';
 
@@ -66,6 +67,8 @@ export async function updateConnection(
       const before = await findConnection(em, caller, target, { withSecrets: true });
       const expected = { id, version: input.version };
       assertVersion(before, expected);
+      if (input.owner && input.owner.email !== before.owner?.email)
+        assertRecipientAllowed(deps, input.owner.email, ['owner', 'email']);
       const name = input.name ?? before.name;
       if (name !== before.name) {
         caller.requireNamingConnections();

@@ -34,6 +34,7 @@ import { ConnectionAnnotations } from './0048-annotations.ts';
 import { OwnerNotifications } from './0052-owner-notifications.ts';
 import { OrganisationStatus } from './0053-organisation-status.ts';
 import { HostCertificates } from './0055-host-certificates.ts';
+import { MailCounts } from './0056-mail-counts.ts';
 import { ConnectionsOfOrganisations } from './0058-connections-of-organisations.ts';
 
 /** Every migration, in the order in which they run. A migration that has been released is never edited. */
@@ -74,5 +75,6 @@ export const migrations = [
   { name: '0052-owner-notifications', class: OwnerNotifications },
   { name: '0053-organisation-status', class: OrganisationStatus },
   { name: '0055-host-certificates', class: HostCertificates },
+  { name: '0056-mail-counts', class: MailCounts },
   { name: '0058-connections-of-organisations', class: ConnectionsOfOrganisations },
 ];

@@ -144,6 +144,7 @@ async function reference({ database, vault }: TestServer, fakeOktaUrl: string) {
     usage: new UsageCounter({ database, log }),
     getPublicUrl: () => '',
     sendsMail: false,
+    isRecipientAllowed: () => true,
     prepareOwnerNotice: async () => [],
     budgets: new RateBudgets({ database, log }),
   };
