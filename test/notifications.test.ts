@@ -276,8 +276,8 @@ describe('notifications for people', () => {
     await settled(organisation, again.id, 1);
   });
 
-  it('by e-mail go only to EMAIL_RECIPIENT_DOMAINS, also if the address was stored before', async () => {
-    const { organisation, id } = await start({ url: 'mailto:team@stranger.example', format: 'EMAIL' });
+  it('by e-mail and to owners are refused for addresses outside of EMAIL_RECIPIENT_DOMAINS, but stored ones stay', async () => {
+    const organisation = await server.newOrganisation();
     const credentials = { instanceUrl: okta.origin, apiToken: 'a-good-token' };
     const stranger = { name: 'Somebody', email: 'somebody@stranger.example' };
     const { id: owned } = await createConnection(
@@ -320,7 +320,51 @@ describe('notifications for people', () => {
     } finally {
       await strict.close();
     }
-    expect(await listMessages(organisation.client, id)).not.toEqual([]);
+  });
+
+  it('by e-mail are not sent outside of EMAIL_RECIPIENT_DOMAINS to addresses that were stored before', async () => {
+    const address = `${randomUUID()}@stranger.example`;
+    const trustedInstanceHosts = new Set([okta.hostPort]);
+    const settings = { url: new Secret(mail.url), from: 'app-connections@example.com' };
+    // It stores the addresses and sends nothing.
+    const open = await startTestServer({ config: { trustedInstanceHosts, mail: settings } });
+    const strict = await startTestServer({
+      ...{ beside: open, database: open.database, webhookIntervalMs: 50 },
+      config: { trustedInstanceHosts, mail: { ...settings, recipientDomains: ['example.com'] } },
+    });
+    try {
+      const organisation = await open.newOrganisation();
+      const { id } = await createEndpoint(organisation.client, { url: `mailto:${address}`, format: 'EMAIL' });
+      const owner = { name: 'Somebody', email: address };
+      const credentials = { instanceUrl: okta.origin, apiToken: 'a-good-token' };
+      const connection = await createConnection(organisation, { name: 'owned', owner }, credentials);
+      okta.behave(tokenRejected);
+      await organisation.client.request(verifyMutation, { id: connection.id });
+      const waiting = `select count(*)::int as count from webhook_message where recipient is not null`;
+      const countForOwners = async () => {
+        const [row] = await open.asOwner().execute<[{ count: number }]>(waiting);
+        return row.count;
+      };
+      await until('a message to the owner', async () => (await countForOwners()) === 1 || undefined);
+      await open.asOwner().execute('update webhook_message set next_attempt_at = now()');
+      await open.asOwner().execute('update webhook_endpoint set next_attempt_at = now()');
+      await until(
+        'the message to the owner is gone',
+        async () => (await countForOwners()) === 0 || undefined,
+      );
+      const log = await until('an attempt', async () => {
+        const [message] = await listMessages(organisation.client, id);
+        return message?.attempts.length ? message.attempts : undefined;
+      });
+      expect(log[0]).toMatchObject({
+        status: null,
+        error: 'EMAIL_RECIPIENT_DOMAINS does not have the domain of the address',
+      });
+      expect(mail.received.filter(({ to }) => to.includes(address))).toEqual([]);
+    } finally {
+      await strict.close();
+      await open.close();
+    }
   });
 
   it('by e-mail need a mail server', async () => {
