@@ -142,7 +142,7 @@ describe('npm run admin -- organisation', () => {
     await create(data, 'Payroll');
     const reason = ['--reason', 'x'];
     const cases: [args: string[], code: number, says: string][] = [
-      [[], 2, 'A command is missing.'],
+      [[], 2, 'A command is missing: disable or enable or delete or undelete.'],
       [['disabel', 'Payroll'], 2, 'Unknown command "disabel". Did you mean "disable"?'],
       [['disable'], 2, 'The name or the id of an organisation is missing.'],
       [['disable', 'Payroll'], 2, 'The option --reason is missing.'],
