@@ -1,4 +1,5 @@
-import { type EntityManager, LockMode } from '@mikro-orm/postgresql';
+import { LockMode } from '@mikro-orm/core';
+import type { EntityManager } from '@mikro-orm/postgresql';
 import { type AuditAction, AuditHead } from '../audit/audit-event.entity.ts';
 import { type AuditDeps, appendEvents, withRequestContext } from '../audit/hash-chain.ts';
 import { type OrganisationStatus, organisationDisabled } from '../audit/trail-head.ts';
