@@ -29,6 +29,7 @@ export const sourceOnly = [
   'migrations',
   'outbound-import-rule',
   'release',
+  'traces-process',
 ];
 
 /**
