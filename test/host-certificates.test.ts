@@ -84,7 +84,7 @@ const daysUntil = ({ validTo }: { validTo: string }) =>
 
 const verify = ({ client }: TestOrganisation, id: string) => client.request(verifyMutation, { id });
 
-async function warningsOf({ client }: TestOrganisation) {
+async function readWarnings({ client }: TestOrganisation) {
   const { auditEvents } = await client.request<{ auditEvents: { nodes: { targetName: string }[] } }>(
     '{ auditEvents(filter: { action: WARN_OF_CERTIFICATE }) { nodes { targetName } } }',
   );
@@ -93,7 +93,7 @@ async function warningsOf({ client }: TestOrganisation) {
 
 const untilWarned = (organisation: TestOrganisation, count: number) =>
   until(`${count} warnings`, async () => {
-    const found = await warningsOf(organisation);
+    const found = await readWarnings(organisation);
     return found.length >= count ? found : undefined;
   });
 
@@ -153,7 +153,7 @@ describe('the certificate of a host', () => {
     }
     await pass(mine, 3);
     await untilNoneIsDue(mine);
-    expect(await warningsOf(mine)).toHaveLength(3);
+    expect(await readWarnings(mine)).toHaveLength(3);
     const received = await receiver.waitFor(3, '/certificates');
     expect(received).toHaveLength(3);
     expect(received[0]?.event).toMatchObject({
@@ -178,7 +178,7 @@ describe('the certificate of a host', () => {
     await verify(mine, id);
     await untilEndsIn(mine, id, 80);
     await untilNoneIsDue(mine);
-    expect(await warningsOf(mine)).toHaveLength(1);
+    expect(await readWarnings(mine)).toHaveLength(1);
     await certify(6);
     await verify(mine, id);
     await untilWarned(mine, 2);
@@ -201,7 +201,7 @@ describe('the certificate of a host', () => {
       await untilEndsIn(mine, id, days);
       await untilNoneIsDue(mine);
     }
-    expect(await warningsOf(mine)).toHaveLength(1);
+    expect(await readWarnings(mine)).toHaveLength(1);
   });
 
   it('of six days, which is renewed every few days, is warned of in its last two days only', async () => {
@@ -210,7 +210,7 @@ describe('the certificate of a host', () => {
     const { id } = await connect(mine);
     await untilEndsIn(mine, id, 3);
     await untilNoneIsDue(mine);
-    expect(await warningsOf(mine)).toEqual([]);
+    expect(await readWarnings(mine)).toEqual([]);
     await pass(mine, 2);
     await untilWarned(mine, 1);
   });
@@ -228,7 +228,7 @@ describe('the certificate of a host', () => {
         .execute('select 1 from host_certificate where org_id = ?', [mine.orgId]);
       return rows.length === 0 || undefined;
     });
-    expect(await warningsOf(mine)).toEqual([]);
+    expect(await readWarnings(mine)).toEqual([]);
   });
 
   it('of a host that was only asked to validate credentials is not kept', async () => {

@@ -7,13 +7,13 @@ import { describeConnectionFailure } from '../src/database/open-failure.ts';
 import { dataFolder } from './testkit/database.ts';
 import { canMount, smallDisk } from './testkit/faults/small-disk.ts';
 import { errorOfStart } from './testkit/in-process.ts';
-import { commandOf, stderrOfFailedStart, temporaryFolder } from './testkit/process.ts';
+import { buildCommand, stderrOfFailedStart, temporaryFolder } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 
 // Some tests start a process, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000 });
 
-const [main = '', ...mainArguments] = commandOf('main.ts');
+const [main = '', ...mainArguments] = buildCommand('main.ts');
 
 describe('server start reports what is wrong with DATABASE_URL', () => {
   test.each([

@@ -43,7 +43,7 @@ async function paste(command: string, environment: Record<string, string> = {}) 
   return JSON.parse(stdout) as { data?: unknown; errors?: unknown };
 }
 
-const commandOf = (welcome: string) => welcome.slice(welcome.indexOf('curl '));
+const buildCommand = (welcome: string) => welcome.slice(welcome.indexOf('curl '));
 
 const keyIn = (folder: string) => readFileSync(join(folder, 'api-key'), 'utf8').trim();
 
@@ -132,7 +132,7 @@ onEmbedded('first npm start', () => {
   });
 
   test('prints a command that creates a connection when pasted unchanged', async () => {
-    expect(await paste(commandOf(welcome))).toEqual({
+    expect(await paste(buildCommand(welcome))).toEqual({
       data: {
         createOktaConnection: {
           appConnection: {
@@ -175,7 +175,9 @@ test.skipIf(testDatabaseUrl)(
     await server.ready();
     expect(server.stdout()).not.toContain(key);
     expect(server.stdout()).toContain('BOOTSTRAP_API_KEY');
-    expect(await paste(commandOf(server.stdout()), { BOOTSTRAP_API_KEY: key })).not.toHaveProperty('errors');
+    expect(await paste(buildCommand(server.stdout()), { BOOTSTRAP_API_KEY: key })).not.toHaveProperty(
+      'errors',
+    );
   },
 );
 
@@ -186,7 +188,7 @@ onEmbedded('second npm start', () => {
     await using first = spawnServer(settings);
     const firstUrl = await first.ready();
     const key = keyIn(folder.path);
-    await paste(commandOf(first.stdout()));
+    await paste(buildCommand(first.stdout()));
     const before = await clientOf(firstUrl, key).request<Listed>(listQuery);
     expect(before.appConnections.totalCount).toBe(1);
     await stop(first, 'SIGINT');
@@ -215,7 +217,7 @@ onEmbedded('second npm start', () => {
     const settings = { DATA_DIR: folder.path };
     await using killed = spawnServer(settings);
     await killed.ready();
-    await paste(commandOf(killed.stdout()));
+    await paste(buildCommand(killed.stdout()));
     killed.kill('SIGKILL');
     await killed.ended();
 

@@ -33,7 +33,7 @@ export function spawnScript(
   environment: Readonly<Record<string, string>>,
   ...args: string[]
 ): ScriptProcess {
-  const child = spawn(process.execPath, commandOf(name, args), {
+  const child = spawn(process.execPath, buildCommand(name, args), {
     cwd: tmpdir(),
     env: { PATH: process.env.PATH, NODE_COMPILE_CACHE: compileCache, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -64,7 +64,7 @@ export function spawnScript(
 }
 
 /** The arguments of Node for a script; for the same command of the released package, if that is tested. */
-export function commandOf(script: 'main.ts' | 'launch.js', args: readonly string[] = []): string[] {
+export function buildCommand(script: 'main.ts' | 'launch.js', args: readonly string[] = []): string[] {
   if (!artefactCommand) return [fileURLToPath(new URL(`../../src/${script}`, import.meta.url)), ...args];
   const [program = '', ...others] = script === 'main.ts' ? ['start', ...args] : args;
   // `audit:verify` is `audit verify`.

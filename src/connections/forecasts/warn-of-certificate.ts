@@ -7,7 +7,7 @@ import { type Host, originSql, urlFields } from '../credentials/host.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import { HostCertificate } from '../host-certificate.entity.ts';
 
-/** A certificate of which no warning is given, and when to look at it again: null if it is to be forgotten. */
+/** A certificate without a warning now, and when the next one may be due: null if its row is deleted. */
 interface Other {
   certificate: HostCertificate;
   next: Date | null;
@@ -59,7 +59,7 @@ export async function warnOfCertificate(deps: ConnectionDeps, host: Host): Promi
  * third count.
  *
  * @returns `current`: when the last one was due, null if none was or the certificate has ended; `next`: when to look at it again,
- *   null if it is to be forgotten
+ *   null if its row is deleted
  */
 function findWarnings({ validFrom, validTo }: Pick<HostCertificate, 'validFrom' | 'validTo'>, now: Date) {
   const maxMs = (validTo.getTime() - validFrom.getTime()) / 3;
