@@ -1,14 +1,20 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { deleteDueOrganisations, deleteOrganisation } from '../src/administration/delete-organisations.ts';
+import {
+  deleteDueOrganisations,
+  deleteOrganisation,
+  forgetDeletedOrganisations,
+} from '../src/administration/delete-organisations.ts';
 import { AuditHead } from '../src/audit/audit-event.entity.ts';
 import { createLog } from '../src/common/log.ts';
+import { AppConnection } from '../src/connections/app-connection.entity.ts';
 import { cleanUpBatchRows } from '../src/database/delete-in-batches.ts';
 import { OrganisationDeletion } from '../src/identity/organisation-deletion.entity.ts';
 import { unattributedOrgId } from '../src/identity/organisations.ts';
 import { checkChain, listAuditEvents } from './testkit/access.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
+import { decryptApiToken } from './testkit/decrypt-credentials.ts';
 import { fillOrganisation } from './testkit/filled-organisation.ts';
-import { createConnection } from './testkit/operations.ts';
+import { type Created, createConnection, createMutation, okta } from './testkit/operations.ts';
 import { organisationCommand } from './testkit/organisation-command.ts';
 import { spawnScript, temporaryFolder, until } from './testkit/process.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
@@ -179,6 +185,39 @@ describe('deleting an organisation', () => {
       hash: expect.stringMatching(/^[0-9a-f]{64}$/),
     });
     expect([...(await readRows(organisation))].filter(([, rows]) => rows.length > 0)).toEqual([]);
+  });
+
+  it('leaves no data key of it in the memory of any server', async () => {
+    const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
+    const servers = testDatabaseUrl ? [server, await startTestServer({ beside: server })] : [server];
+    const rows: AppConnection[] = [];
+    for (const { orgId, client } of [mine, theirs]) {
+      const { createOktaConnection } = await client.request<Created>(createMutation, okta({}));
+      const { id } = createOktaConnection.appConnection;
+      const em = server.asOwner();
+      rows.push(
+        await em.findOneOrFail(AppConnection, { id, orgId }, { populate: ['sealedCredentials', 'mac'] }),
+      );
+    }
+    const decrypt = async ({ vault, database }: TestServer) => {
+      const em = database.asSystem();
+      const ofOrganisation = (row: AppConnection) =>
+        Promise.all([
+          decryptApiToken(row, em, vault),
+          vault.mac(em, row.orgId, 'FINGERPRINT', {}).catch(() => undefined),
+        ]);
+      return Promise.all(rows.map(ofOrganisation));
+    };
+    const before = await Promise.all(servers.map(decrypt));
+    for (const found of before.flat(2)) expect(found).toEqual(expect.any(String));
+
+    await schedule(mine);
+    await makeDue(mine);
+    await deleteDue();
+    for (const { database, vault } of servers) await forgetDeletedOrganisations({ database, vault });
+    const after = await Promise.all(servers.map(decrypt));
+    for (const other of servers.slice(1)) await other.close();
+    expect(after).toEqual(before.map(([, other]) => [[undefined, undefined], other]));
   });
 
   it('goes on where it was interrupted, and cannot be cancelled any more', async () => {

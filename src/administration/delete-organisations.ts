@@ -1,7 +1,7 @@
 import { LockMode } from '@mikro-orm/core';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { AuditDeps } from '../audit/hash-chain.ts';
-import { currentTime } from '../common/clock.ts';
+import { currentTime, currentTimeMs } from '../common/clock.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import { cleanUpBatchRows, runCleanUpBatch } from '../database/delete-in-batches.ts';
 import { jobSchema } from '../database/job-schema.ts';
@@ -37,6 +37,7 @@ const tables: readonly (readonly [table: string, condition: string, maxRows?: nu
 
 /** PostgreSQL's `foreign_key_violation`. */
 const foreignKeyViolation = '23503';
+const dayMs = 86_400_000;
 /** How often the tables are emptied if rows are stored meanwhile. */
 const maxRounds = 10;
 
@@ -80,6 +81,7 @@ export async function deleteOrganisation(
   signal?: AbortSignal,
 ): Promise<Progress> {
   const started = await inBatch(deps, (em) => start(em, deps, id));
+  deps.vault.forget(id);
   if (started !== 'done') return started;
   for (let round = 1; !signal?.aborted; round += 1) {
     const emptied = await emptyTables(deps, id, signal);
@@ -93,6 +95,20 @@ export async function deleteOrganisation(
     if (finished !== 'more') return finished;
   }
   return 'more';
+}
+
+/**
+ * Removes the data keys of organisations whose deletion has begun, on any server, from the memory of this one. One that was being
+ * unwrapped meanwhile is removed by a later call within a day.
+ */
+export async function forgetDeletedOrganisations({ database, vault }: AuditDeps): Promise<void> {
+  const deleted = await database
+    .asSystem()
+    .execute<{ id: string }[]>(
+      'select id from organisation_deletion where started_at is not null and (completed_at is null or completed_at > ?)',
+      [new Date(currentTimeMs() - dayMs)],
+    );
+  for (const { id } of deleted) vault.forget(id);
 }
 
 async function emptyTables(deps: AuditDeps, orgId: string, signal?: AbortSignal): Promise<Progress> {

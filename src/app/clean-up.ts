@@ -1,4 +1,7 @@
-import { deleteDueOrganisations } from '../administration/delete-organisations.ts';
+import {
+  deleteDueOrganisations,
+  forgetDeletedOrganisations,
+} from '../administration/delete-organisations.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import { deleteOldHistory } from '../connections/checks/delete-old-history.ts';
 import { deleteOldOutages } from '../connections/checks/delete-old-outages.ts';
@@ -20,14 +23,17 @@ export interface CleanUp {
 }
 
 /**
- * Removes expired rows, at start and every hour: organisations that are due for deletion, deleted connections, the usage of connections, setup links, idempotency keys,
- * rate-limit windows, rate budgets, outages, the history of connections, messages of webhooks, counts of e-mails. Uses small transactions, on one server at a time.
+ * Removes expired rows, at start and every hour: organisations that are due for deletion, deleted connections, the usage of
+ * connections, setup links, idempotency keys, rate-limit windows, rate budgets, outages, the history of connections, messages of
+ * webhooks, counts of e-mails. Uses small transactions, on one server at a time. Each server removes the data keys of deleted
+ * organisations from its memory.
  */
 export function startCleanUp(deps: PurgeDependencies & { log: Logger }): CleanUp {
   const stopping = new AbortController();
   const { signal } = stopping;
   const tasks = [
     ['deleted organisations', deleteDueOrganisations],
+    ['data keys of deleted organisations', forgetDeletedOrganisations],
     ['deleted connections', purgeExpired],
     ['usage of purged connections', deleteUsageOfPurged],
     ['usage', deleteExpiredUsage],

@@ -198,6 +198,12 @@ export class DataKeys {
     return opening;
   }
 
+  /** Removes the unwrapped data keys of an organisation from memory. The next use reads them from the database. */
+  forget(orgId: string): void {
+    for (const name of this.#unwrapped.keys())
+      if (name.startsWith(cacheKey({ orgId, id: '' }))) this.#unwrapped.delete(name);
+  }
+
   /** Runs a call to a root key, and logs the reason when its KMS fails. */
   async #withKmsFailureLog<T>(work: () => Promise<T>): Promise<T> {
     try {

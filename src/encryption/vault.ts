@@ -142,6 +142,12 @@ export class Vault {
     this.#active.delete(activeCacheKey(orgId, 'SEAL'));
   }
 
+  /** Removes all unwrapped data keys of an organisation from memory. The next use reads them from the database. */
+  forget(orgId: string): void {
+    this.dataKeys.forget(orgId);
+    for (const purpose of dataKeyPurposes) this.#active.delete(activeCacheKey(orgId, purpose));
+  }
+
   /** Returns the query for the id of the data key that encrypts the organisation's credentials. */
   sealKeyQuery(orgId: string): SqlStatement {
     const sql = "select id from data_key where org_id = ? and purpose = 'SEAL' and retired_at is null";
