@@ -160,10 +160,19 @@ describe('the command of the released package', () => {
     [['--verison'], 'Unknown option --verison. Did you mean "--version"?'],
     [['audit'], 'A command is missing: verify or export.'],
     [['xyzzy'], 'Unknown command "xyzzy". "app-connections help"'],
+    [['constructor'], 'Unknown command "constructor".'],
   ])('exits with code 2 and a suggestion for %j', async (args, message) => {
     const { code, stderr } = await command(...args);
     expect([code, stderr]).toEqual([2, expect.stringContaining(message)]);
     expect(stderr).not.toMatch(/^\s+at /m);
+  });
+
+  it('says so if the current folder was deleted', async () => {
+    const bin = join(installed, 'node_modules/.bin/app-connections');
+    const script =
+      'mkdir "$HOME/gone" && cd "$HOME/gone" && rmdir "$HOME/gone" && exec "$0" admin organisations';
+    const failure = await run('sh', ['-c', script, bin], { env: environment }).catch((error) => error);
+    expect([failure.code, failure.stderr]).toEqual([1, expect.stringContaining('folder does not exist')]);
   });
 
   it('runs with npx in an empty folder, without a download', async () => {

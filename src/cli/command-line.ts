@@ -52,6 +52,14 @@ Every command that prints results has --json. Exit codes: 0 success, 1 failure, 
 The configuration is in environment variables: see docs/operations/configuration.md.
 `;
 
+/** The commands that can be given as options. */
+const optionCommands: ReadonlyMap<string, string> = new Map([
+  ['--version', 'version'],
+  ['-v', 'version'],
+  ['--help', 'help'],
+  ['-h', 'help'],
+]);
+
 /**
  * Runs a command line, and sets the exit code of the process.
  *
@@ -64,7 +72,7 @@ export async function runCommandLine(
   // Such as `| head`, which stops reading.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
   const [first = 'start', ...rest] = args;
-  const name = { '--version': 'version', '-v': 'version', '--help': 'help', '-h': 'help' }[first] ?? first;
+  const name = optionCommands.get(first) ?? first;
   if (name === 'start' || name === '--open')
     process.exitCode = await runStart(name === 'start' ? rest : args, start);
   else process.exitCode = await runProgram(name, rest);
@@ -124,7 +132,11 @@ function reportError(name: string, error: unknown): number {
     console.error(`${error.message} "app-connections help" lists the commands.`);
     return 2;
   }
-  const { name: kind, code } = Object(error);
+  const { name: kind, code, syscall } = Object(error);
+  if (syscall === 'uv_cwd') {
+    console.error(`Cannot run "${name}": the current folder does not exist any more; change to another one`);
+    return 1;
+  }
   console.error(`Cannot run "${name}": ${kind}${code ? ` (${code})` : ''}; install the package again`);
   return 1;
 }
