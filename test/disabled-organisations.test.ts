@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
+import { AuditHead } from '../src/audit/audit-event.entity.ts';
 import { unattributedOrgId } from '../src/identity/organisations.ts';
 import { checkChain, listAuditEvents } from './testkit/access.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
@@ -12,7 +13,13 @@ import { at, restClient } from './testkit/rest.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 import { createLink, followLink } from './testkit/setup-links.ts';
 import { subscribe } from './testkit/sse-client.ts';
-import { createEndpoint, startReceiver, type WebhookReceiver } from './testkit/webhook-receiver.ts';
+import { changeRows } from './testkit/stored-rows.ts';
+import {
+  createEndpoint,
+  listMessages,
+  startReceiver,
+  type WebhookReceiver,
+} from './testkit/webhook-receiver.ts';
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
@@ -257,6 +264,42 @@ describe('disabling an organisation', () => {
     await enable(organisation);
     const [, delivered] = await receiver.waitFor(2, mine);
     expect(delivered?.event).toMatchObject({ type: 'connection.created', data: { connection: { id } } });
+  });
+
+  it('does not count towards the three days in which its webhooks may do nothing but fail', async () => {
+    const organisation = await server.newOrganisation();
+    const { orgId, client } = organisation;
+    const path = `/${orgId}`;
+    const { id } = await createEndpoint(client, { url: receiver.url + path });
+    receiver.behave((_, response) => response.writeHead(503).end());
+    await connect(organisation);
+    await receiver.waitFor(1, path);
+    const attempted = (count: number) =>
+      until(`${count} attempts are stored`, async () => {
+        const [message] = await listMessages(client, id);
+        return message?.attempts.length === count ? message : undefined;
+      });
+    await attempted(1);
+    await disable(organisation);
+    const daysAgo = (days: number) => new Date(Date.now() - days * 86_400_000);
+    await changeRows(server, AuditHead, { orgId }, () => ({ disabledAt: daysAgo(10) }));
+    const em = server.asOwner();
+    await em.execute(
+      'update webhook_message set failed_since = ?, next_attempt_at = ? where endpoint_id = ?',
+      [daysAgo(11), daysAgo(10), id],
+    );
+    await em.execute('update webhook_endpoint set failing_since = ?, next_attempt_at = ? where id = ?', [
+      ...[daysAgo(11), daysAgo(10), id],
+    ]);
+    await enable(organisation);
+    await receiver.waitFor(2, path);
+    expect(await attempted(2)).toMatchObject({ status: 'PENDING' });
+    const query = 'query ($id: UUID!) { webhookEndpoint(id: $id) { disabledAt failingSince } }';
+    const { webhookEndpoint } = await client.request<{
+      webhookEndpoint: { disabledAt: string | null; failingSince: string };
+    }>(query, { id });
+    expect(webhookEndpoint.disabledAt).toBeNull();
+    expect(Date.parse(webhookEndpoint.failingSince)).toBeGreaterThan(daysAgo(1.1).getTime());
   });
 
   it('checks none of its connections, and checks those that are due once it is enabled', async () => {

@@ -3,7 +3,7 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { type AuditAction, AuditHead } from '../audit/audit-event.entity.ts';
 import { type AuditDeps, appendEvents, withRequestContext } from '../audit/hash-chain.ts';
 import { type OrganisationStatus, organisationDisabled } from '../audit/trail-head.ts';
-import { currentTime } from '../common/clock.ts';
+import { currentTime, currentTimeMs } from '../common/clock.ts';
 import type { Organisation } from '../identity/organisation.entity.ts';
 import { OrganisationDeletion } from '../identity/organisation-deletion.entity.ts';
 import { unattributedOrgId } from '../identity/organisations.ts';
@@ -48,7 +48,8 @@ export async function disableOrganisation(
 }
 
 /**
- * Enables an organisation, and cancels its deletion if one is scheduled.
+ * Enables an organisation, and cancels its deletion if one is scheduled. The time in which it was disabled does not count as time in
+ * which receivers of its webhooks have failed.
  *
  * @throws AppError `ORGANISATION_DISABLED` if its deletion has begun
  */
@@ -58,8 +59,11 @@ export async function enableOrganisation(
   target: StatusTarget,
   request: StatusRequest,
 ): Promise<OrganisationStatus> {
+  // Before the head, as a change of an endpoint does.
+  await em.execute('select from webhook_endpoint where org_id = ? order by id for update', [target.id]);
   const head = await lockHead(em, deps, target.id);
   if (!head.disabledAt) return head;
+  await postponeFailures(em, target.id, currentTimeMs() - head.disabledAt.getTime());
   if (head.deleteAt) await em.nativeDelete(OrganisationDeletion, { id: target.id });
   const events: StatusEvent[] = [
     ...(head.deleteAt ? [{ action: 'CANCEL_ORGANISATION_DELETION', targetName: null } as const] : []),
@@ -67,6 +71,23 @@ export async function enableOrganisation(
   ];
   const status = { ...pickStatus(head), disabledAt: null, deleteAt: null };
   return recordStatus(em, deps, target, request.requestedBy, events, status);
+}
+
+/** Moves the times from which receivers and messages of webhooks have failed: they are given up after some days. */
+async function postponeFailures(em: EntityManager, orgId: string, ms: number): Promise<void> {
+  const later = (column: string) => `${column} = ${column} + make_interval(secs => ?)`;
+  const params = [Math.max(0, ms) / 1_000, orgId];
+  await em.execute(
+    `update webhook_endpoint set ${later('failing_since')} where org_id = ? and failing_since is not null`,
+    params,
+    'run',
+  );
+  await em.execute(
+    `update webhook_message set ${later('failed_since')} where status = 'PENDING' and failed_since is not null
+      and endpoint_id in (select id from webhook_endpoint where org_id = ?)`,
+    params,
+    'run',
+  );
 }
 
 /**
