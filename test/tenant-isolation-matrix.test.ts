@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { disableOrganisation, enableOrganisation } from '../src/administration/organisation-status.ts';
 import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
 import type { DatabaseLocation } from '../src/database/location.ts';
@@ -298,6 +299,36 @@ describe.each(databases)('%s', (_, locate) => {
         });
         expect(leakedFields(outcome, target)).toEqual([]);
         expect(await readRows(target.orgId)).toEqual(before);
+      },
+    );
+  });
+
+  describe('while its organisation is disabled', () => {
+    let target: Target & TestOrganisation;
+    beforeAll(async () => {
+      target = await newTarget();
+    });
+    const requestedBy = 'operator@test';
+
+    // Uses store nothing but their counts, with which a connection cannot be deleted.
+    const isChange = ([name, { needs }]: (typeof cases)[number]) =>
+      /^(Mutation|POST|PUT|PATCH|DELETE)\b/.test(name) && !needs.includes('connections:use');
+    test.each(cases.filter(isChange))(
+      'stores nothing of %s of a caller whose key is still cached',
+      async (_, { ask }) => {
+        const caller = { url: server.url, apiKey: target.apiKey, changes: 1 };
+        const system = server.database.asSystem();
+        const organisation = { id: target.orgId, name: 'Test organisation' };
+        await target.client.request('{ viewer { scopes } }');
+        const before = await readRows(target.orgId);
+        await system.transactional((em) =>
+          disableOrganisation(em, server, organisation, { requestedBy, reason: 'Unpaid invoices' }),
+        );
+        const outcome = await ask(caller, target);
+        const after = await readRows(target.orgId);
+        await system.transactional((em) => enableOrganisation(em, server, organisation, { requestedBy }));
+        expect([undefined, 'ORGANISATION_DISABLED']).toContain(outcome.code);
+        expect(after).toEqual(before);
       },
     );
   });
