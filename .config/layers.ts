@@ -39,6 +39,7 @@ const layers = [
   ['webhooks/*'],
   ['administration/*'],
   ['integrity/*', 'key-rotation/*'],
+  ['moving/*'],
   ['graphql/*'],
   ['connections/graphql/*', 'audit/graphql/*', 'administration/graphql/*', 'webhooks/graphql/*'],
   ['connections/graphql/typed-reads/*'],

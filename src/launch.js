@@ -21,6 +21,8 @@ const programs = {
   migrate: { file: 'src/cli/migrate.ts', cannot: 'Cannot migrate' },
   'audit:export': { file: 'src/cli/export-audit.ts', cannot: 'Cannot export' },
   'audit:verify': { file: 'src/cli/verify-audit.ts', cannot: 'Cannot verify' },
+  export: { file: 'src/cli/export.ts', cannot: 'Cannot export' },
+  import: { file: 'src/cli/import.ts', cannot: 'Cannot import' },
   test: { file: 'node_modules/vitest/vitest.mjs', cannot: 'Cannot test' },
 };
 

@@ -145,7 +145,17 @@ describe('the command of the released package', () => {
     expect(await command('version')).toEqual({ code: 0, stdout: `${manifest.version}\n`, stderr: '' });
     expect(JSON.parse((await command('--version', '--json')).stdout).version).toBe(manifest.version);
     const help = await command('help');
-    for (const name of ['start', 'admin', 'keys', 'audit', 'migrate', 'doctor', 'version'])
+    for (const name of [
+      'start',
+      'admin',
+      'keys',
+      'audit',
+      'migrate',
+      'export',
+      'import',
+      'doctor',
+      'version',
+    ])
       expect(help.stdout).toMatch(new RegExp(`^  ${name} `, 'm'));
     expect((await command('help', 'keys')).stdout).toContain('app-connections keys rotate [--reseal]');
   });

@@ -47,6 +47,10 @@ export const auditActions = {
     'The operator scheduled the deletion of the organisation. The time, and the reason if there is one, are in `targetName`.',
   CANCEL_ORGANISATION_DELETION: 'The operator cancelled the deletion of the organisation.',
   DELETE_ORGANISATION: 'The deletion of the organisation has begun. It is the last event of its trail.',
+  EXPORT_ORGANISATION:
+    'The operator exported the organisation, with its keys and credentials encrypted. Only in the trail of the server.',
+  IMPORT_ORGANISATION:
+    'The operator imported the organisation from an export of another database. Only in the trail of the server.',
   ROTATE_KEYS:
     'The operator rotated keys: `rootKey`, which wraps the keys of the organisation, or `sealKey`, which encrypts credentials.',
   CREATE_PROJECT: 'Creation of a project.',

@@ -32,6 +32,14 @@ const commands: Readonly<Record<string, Command>> = {
     summary: 'Apply the migrations of this version to the database, and exit',
     load: async () => (await import('./migrate.ts')).run,
   },
+  export: {
+    summary: 'Export organisations to an encrypted file',
+    load: async () => (await import('./export.ts')).run,
+  },
+  import: {
+    summary: 'Import organisations from such a file',
+    load: async () => (await import('./import.ts')).run,
+  },
   doctor: {
     summary: 'Check configuration, database, keys, clock, identity provider and Okta',
     load: async () => (await import('./doctor.ts')).run,

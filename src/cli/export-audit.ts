@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import type { AuditEvent } from '../audit/audit-event.entity.ts';
+import { describeBrokenTrail } from '../audit/broken-trail.ts';
 import { verifyChain } from '../audit/hash-chain.ts';
 import { serializeEvent } from '../audit/serialize-event.ts';
 import type { Stores } from '../bootstrap/stores.ts';
@@ -13,7 +14,6 @@ import { Organisation } from '../identity/organisation.entity.ts';
 import { findBegunDeletions } from '../integrity/deletion-records.ts';
 import { UsageError } from './arguments.ts';
 import { defineProgram } from './program.ts';
-import { describeBrokenTrail } from './verify-audit.ts';
 import { withStores } from './with-stores.ts';
 
 /** The events to export. */

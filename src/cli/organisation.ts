@@ -2,7 +2,6 @@
  * Disables, enables and deletes organisations from the shell: `npm run admin -- organisation disable NAME`. It runs beside servers,
  * except on the embedded database, which one process uses.
  */
-import { hostname, userInfo } from 'node:os';
 import { setTimeout } from 'node:timers/promises';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { deleteOrganisation } from '../administration/delete-organisations.ts';
@@ -23,6 +22,7 @@ import { boundedText } from '../common/text.ts';
 import type { Organisation } from '../identity/organisation.entity.ts';
 import { OrganisationDeletion } from '../identity/organisation-deletion.entity.ts';
 import { findCommand, parseArguments, UsageError } from './arguments.ts';
+import { describeUser } from './describe-user.ts';
 import { findOrganisation } from './find-organisation.ts';
 import type { Invocation, Program } from './program.ts';
 import { withStores } from './with-stores.ts';
@@ -201,14 +201,4 @@ function parseDuration(text: string): number {
   throw new UsageError(
     'The option --after needs days or hours, such as 7d or 12h: at least 1h, at most 365d.',
   );
-}
-
-/** Returns the user and the machine of this process. */
-function describeUser(): string {
-  try {
-    return `${userInfo().username}@${hostname()}`;
-  } catch {
-    // A container may run as a user without a name.
-    return `${process.getuid?.() ?? 'unknown'}@${hostname()}`;
-  }
 }

@@ -5,8 +5,9 @@
  */
 import { readFileSync } from 'node:fs';
 import { AuditEvent } from '../audit/audit-event.entity.ts';
+import { describeBrokenTrail } from '../audit/broken-trail.ts';
 import { isAuthenticCheckpoint, parseCheckpoints } from '../audit/checkpoint-file.ts';
-import { type BrokenChain, verifyChain } from '../audit/hash-chain.ts';
+import { verifyChain } from '../audit/hash-chain.ts';
 import type { Stores } from '../bootstrap/stores.ts';
 import { commandLine } from '../common/command-name.ts';
 import { StartupError } from '../common/errors.ts';
@@ -25,21 +26,6 @@ import { withStores } from './with-stores.ts';
 
 /** The hashes of the checkpoints, by organisation and `seq`. */
 type CheckpointsByOrganisation = Map<string, Map<number, string>>;
-
-const problemTexts = {
-  added: 'was added',
-  edited: 'was edited',
-  removed: 'was removed',
-  reordered: 'was reordered',
-  head: 'was the last; the row with the end of the trail was changed or removed',
-  replaced: 'was replaced since its checkpoint',
-  cut: 'was truncated since its checkpoint',
-};
-
-/** Describes the first defect of the trail of an organisation. */
-export function describeBrokenTrail(orgId: string, { seq, problem }: BrokenChain): string {
-  return `organisation ${orgId}: event ${seq} ${problemTexts[problem]}`;
-}
 
 /** Where the results go. */
 interface Output {

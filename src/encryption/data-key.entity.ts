@@ -8,10 +8,16 @@ export const dataKeyPurposes = ['SEAL', 'FINGERPRINT', 'AUDIT'] as const;
 /** The key that authenticates the rows of all organisations. There is one, and it is never replaced. */
 export const integrityPurpose = 'INTEGRITY';
 
-/** The `org_id` of the integrity key, which belongs to no organisation. */
+/** The private key that opens exports from other servers. There is one, and it is created when it is first needed. */
+export const importPurpose = 'IMPORT';
+
+/** The `org_id` of the keys that belong to no organisation: the integrity key and the import key. */
 export const integrityOwner = '00000000-0000-0000-0000-000000000000';
 
 export type DataKeyPurpose = (typeof dataKeyPurposes)[number];
+
+/** The purposes of keys that belong to no organisation. */
+export type SystemKeyPurpose = typeof integrityPurpose | typeof importPurpose;
 
 const DataKeySchema = defineEntity({
   name: 'DataKey',
@@ -20,7 +26,7 @@ const DataKeySchema = defineEntity({
   properties: {
     id: p.uuid().primary(),
     orgId: p.uuid(),
-    purpose: p.text().$type<DataKeyPurpose | typeof integrityPurpose>(),
+    purpose: p.text().$type<DataKeyPurpose | SystemKeyPurpose>(),
     /** The key, wrapped by the root key `rootKeyId`. Both are empty once the key is destroyed. */
     wrapped: p.text().hidden(),
     rootKeyId: p.text(),

@@ -3,7 +3,7 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { LRUCache } from 'lru-cache';
 import { currentTime } from '../common/clock.ts';
 import type { Logger } from '../common/log.ts';
-import { DataKey, type DataKeyPurpose, type integrityPurpose } from './data-key.entity.ts';
+import { DataKey, type DataKeyPurpose, type SystemKeyPurpose } from './data-key.entity.ts';
 import { DataKeyError, type DataKeyReference } from './data-key-error.ts';
 import { DecryptionError } from './jwe.ts';
 import { InvalidKeyringError, type Keyring, type Wrapped } from './keyring.ts';
@@ -70,7 +70,7 @@ export class DataKeys {
    *
    * @throws KmsUnavailableError
    */
-  async generate(orgId: string, purpose: DataKeyPurpose | typeof integrityPurpose) {
+  async generate(orgId: string, purpose: DataKeyPurpose | SystemKeyPurpose) {
     const binding = { id: randomUUID(), orgId, purpose };
     const key = await this.#withKmsFailureLog(() => this.keyring.wrap(randomBytes(32), binding));
     return { ...binding, ...key, madeUnder: key.rootKeyId, createdAt: currentTime(), retiredAt: null };

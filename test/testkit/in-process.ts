@@ -4,7 +4,9 @@ import { openStores } from '../../src/bootstrap/stores.ts';
 import { run as admin } from '../../src/cli/admin.ts';
 import { run as doctor } from '../../src/cli/doctor.ts';
 import { run as keys } from '../../src/cli/encryption-keys.ts';
+import { run as exportOrganisations } from '../../src/cli/export.ts';
 import { run as auditExport } from '../../src/cli/export-audit.ts';
+import { run as importOrganisations } from '../../src/cli/import.ts';
 import { run as audit } from '../../src/cli/verify-audit.ts';
 import { createLog } from '../../src/common/log.ts';
 import { readConfig } from '../../src/config/read-config.ts';
@@ -15,7 +17,15 @@ import { type ProgramResult, type ServerProcess, stderrOfFailedStart } from './p
 
 type Environment = Readonly<Record<string, string>>;
 
-const programs = { admin, keys, doctor, 'audit:verify': audit, 'audit:export': auditExport };
+const programs = {
+  admin,
+  keys,
+  doctor,
+  'audit:verify': audit,
+  'audit:export': auditExport,
+  export: exportOrganisations,
+  import: importOrganisations,
+};
 
 /** Runs a program of `src/cli/`, such as `npm run admin`, with only these environment variables. */
 export async function runProgram(

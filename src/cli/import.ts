@@ -1,0 +1,107 @@
+/** Imports the organisations of a file of `export`: `npm run import`. */
+import { commandLine } from '../common/command-name.ts';
+import { StartupError } from '../common/errors.ts';
+import { withStartupLock } from '../database/startup-lock.ts';
+import { countRows, type ImportedOrganisation, importFile } from '../moving/import-file.ts';
+import { ensureRecipient } from '../moving/recipient.ts';
+import { UsageError } from './arguments.ts';
+import { describeUser } from './describe-user.ts';
+import { defineProgram, type Invocation } from './program.ts';
+import { withStores } from './with-stores.ts';
+
+const usage = `${commandLine('import', '--input FILE [--sha256 HEX] [--dry-run] [--json]')}
+    Import the organisations of a file of "export". Rows that are here are not stored again, and rows with other
+    content are not replaced. If it is interrupted, run it again. With --dry-run, nothing is stored.
+    --sha256 is what the export has printed; a file that was exported for a recipient needs it.
+${commandLine('import', '--print-recipient [--json]')}
+    Print the public key of this database, for "export --recipient" on the other side.`;
+
+/** Runs `npm run import`. */
+export const run = defineProgram(
+  {
+    usage,
+    options: {
+      input: { type: 'string' },
+      sha256: { type: 'string' },
+      'dry-run': { type: 'boolean' },
+      'print-recipient': { type: 'boolean' },
+      json: { type: 'boolean' },
+    },
+    failure: 'Cannot import',
+  },
+  async ({ input, sha256, 'dry-run': isDryRun = false, 'print-recipient': printsKey, json }, invocation) => {
+    if (printsKey) {
+      if (input !== undefined || sha256 !== undefined || isDryRun)
+        throw new UsageError('The option --print-recipient takes only --json beside it.');
+      return printRecipient(invocation, json);
+    }
+    if (input === undefined) throw new UsageError('The option --input FILE is missing.');
+    if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256))
+      throw new UsageError('The option --sha256 needs 64 hex digits, which the export has printed.');
+    const request = { path: input, sha256, isDryRun, requestedBy: describeUser() };
+    const organisations = await withStores(invocation, async (stores) => {
+      await stores.unlock();
+      return withFileName(input, () => importFile(stores, request));
+    });
+    return printResult(organisations, invocation, json);
+  },
+);
+
+function printRecipient(invocation: Invocation, json: boolean | undefined): Promise<number> {
+  return withStores(invocation, async (stores) => {
+    const { database, vault } = stores;
+    await stores.unlock();
+    const recipient = await withStartupLock(database.asSystem(), (em) => ensureRecipient(em, vault));
+    invocation.terminal.log(json ? JSON.stringify({ recipient }) : recipient);
+    return 0;
+  });
+}
+
+/** Errors of the file name it. */
+async function withFileName<T>(file: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw error instanceof StartupError ? new StartupError(`--input ${file}: ${error.message}`) : error;
+  }
+}
+
+const resultTexts = {
+  imported: 'imported; all counts and hashes are equal',
+  importable: 'can be imported',
+  unchanged: 'is here already; nothing was changed',
+  conflict: 'cannot be imported',
+};
+
+function printResult(
+  organisations: readonly ImportedOrganisation[],
+  { terminal }: Invocation,
+  json: boolean | undefined,
+): number {
+  const conflicts = organisations.flatMap((each) => each.conflicts.map((text) => ({ ...each, text })));
+  if (json) {
+    terminal.log(
+      JSON.stringify({
+        organisations: organisations.map(({ organisation, ...others }) => ({ ...organisation, ...others })),
+      }),
+    );
+  } else {
+    for (const each of organisations) for (const line of formatOrganisation(each)) terminal.log(line);
+    for (const { organisation, text } of conflicts)
+      terminal.error(`Not imported: organisation ${organisation.id}: ${text}`);
+  }
+  return conflicts.length > 0 ? 1 : 0;
+}
+
+function formatOrganisation({ organisation, existing, result }: ImportedOrganisation): string[] {
+  const { id, name, tables } = organisation;
+  const summary = `organisation ${id} "${name}" (${countRows(organisation)} rows, ${existing} of them here before)`;
+  if (result === 'conflict') return [`${summary}: ${resultTexts[result]}`];
+  const filled = Object.entries(tables).filter(([, { rows }]) => rows > 0);
+  return [
+    `${summary}: ${resultTexts[result]}`,
+    ...filled.map(
+      ([table, { rows, hash }]) => `  ${table.padEnd(26)} ${`${rows}`.padStart(8)} rows  SHA-256 ${hash}`,
+    ),
+  ];
+}

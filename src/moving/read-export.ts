@@ -1,0 +1,150 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { pipeline, Readable } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+import type { EntityManager } from '@mikro-orm/postgresql';
+import { StartupError } from '../common/errors.ts';
+import type { Vault } from '../encryption/vault.ts';
+import { type ExportKeys, openExportKeys } from './export-key.ts';
+import type { ExportedOrganisation, ExportLine } from './export-organisations.ts';
+import { type RowContent, TableSummer } from './rows.ts';
+import { damagedFile, openStream } from './sealed-stream.ts';
+import { findTable, type MovedTable } from './tables.ts';
+
+const maxHeaderBytes = 65_536;
+
+/** An export whose key is known. */
+export interface ExportFile {
+  path: string;
+  keys: ExportKeys;
+  /** The length of the first line, in bytes. */
+  headerBytes: number;
+}
+
+/** A row of an export. */
+export interface ExportedRow extends RowContent {
+  table: MovedTable;
+  /** Of a data key: the key, encrypted for the export; empty if it is destroyed. */
+  key?: string;
+}
+
+/** What an export contains, in its order. */
+export type ExportItem =
+  | { kind: 'begin'; id: string; name: string }
+  | { kind: 'row'; row: ExportedRow }
+  | { kind: 'end'; organisation: ExportedOrganisation };
+
+/**
+ * Opens an export.
+ *
+ * @throws StartupError if it cannot be read, or as `openExportKeys`
+ * @throws KmsUnavailableError
+ */
+export async function openExport(
+  em: EntityManager,
+  vault: Vault,
+  path: string,
+  rootKeyLocation: string,
+): Promise<ExportFile> {
+  const line = await readHeaderLine(path);
+  const keys = await openExportKeys(em, vault, line, rootKeyLocation);
+  return { path, keys, headerBytes: Buffer.byteLength(line) + 1 };
+}
+
+async function readHeaderLine(path: string): Promise<string> {
+  const bytes = Buffer.alloc(maxHeaderBytes);
+  const handle = await open(path, 'r').catch(throwUnreadable);
+  try {
+    const { bytesRead } = await handle.read(bytes, 0, maxHeaderBytes, 0).catch(throwUnreadable);
+    const end = bytes.subarray(0, bytesRead).indexOf('\n');
+    return bytes.toString('utf8', 0, Math.max(end, 0));
+  } finally {
+    await handle.close();
+  }
+}
+
+function throwUnreadable(error: unknown): never {
+  throw new StartupError(`it cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`);
+}
+
+/**
+ * Reads an export. Everything that it yields is authentic; that the export is complete is known at the end.
+ *
+ * @throws StartupError if it was changed, or is incomplete
+ */
+export async function* readExport({ path, keys, headerBytes }: ExportFile): AsyncGenerator<ExportItem> {
+  const compressed = openStream(keys.stream, createReadStream(path, { start: headerBytes }));
+  const gunzip = createGunzip();
+  // Its error also ends the iteration below.
+  pipeline(Readable.from(compressed), gunzip, () => undefined);
+  let current: string | undefined;
+  let organisations = 0;
+  let isComplete = false;
+  const summers = new Map<string, TableSummer>();
+  for await (const line of splitLines(gunzip)) {
+    if (isComplete) throw damagedFile();
+    if (line.startsWith('{"table":')) {
+      const row = parseRow(line);
+      if (current === undefined) throw damagedFile();
+      const summer = summers.get(row.table.name) ?? new TableSummer();
+      summers.set(row.table.name, summer);
+      summer.add(row);
+      yield { kind: 'row', row };
+      continue;
+    }
+    const parsed: ExportLine = JSON.parse(line);
+    if ('begin' in parsed) {
+      current = parsed.begin;
+      organisations += 1;
+      summers.clear();
+      yield { kind: 'begin', id: parsed.begin, name: parsed.name };
+    } else if ('end' in parsed) {
+      assertSums(parsed.end, summers);
+      current = undefined;
+      yield { kind: 'end', organisation: parsed.end };
+    } else {
+      if (parsed.trailer.organisations !== organisations) throw damagedFile();
+      isComplete = true;
+    }
+  }
+  if (!isComplete) throw damagedFile();
+}
+
+function assertSums({ tables }: ExportedOrganisation, summers: ReadonlyMap<string, TableSummer>): void {
+  for (const [name, expected] of Object.entries(tables)) {
+    const { rows, hash } = (summers.get(name) ?? new TableSummer()).sum();
+    if (rows !== expected.rows || hash !== expected.hash) throw damagedFile();
+  }
+}
+
+/** The row itself stays as it is written: it is the last member. */
+function parseRow(line: string): ExportedRow {
+  const start = line.indexOf('"row":');
+  const members = JSON.parse(`${line.slice(0, start)}"row":0}`);
+  const table = findTable(members.table);
+  if (!table) throw damagedFile();
+  const { key, fingerprint } = members;
+  return { table, text: line.slice(start + '"row":'.length, -1), key, fingerprint };
+}
+
+async function* splitLines(source: AsyncIterable<Buffer>): AsyncGenerator<string> {
+  let rest: Buffer = Buffer.alloc(0);
+  for await (const piece of source) {
+    rest = rest.length > 0 ? Buffer.concat([rest, piece]) : piece;
+    let start = 0;
+    for (let end = rest.indexOf('\n'); end >= 0; end = rest.indexOf('\n', start)) {
+      yield rest.toString('utf8', start, end);
+      start = end + 1;
+    }
+    rest = rest.subarray(start);
+  }
+  if (rest.length > 0) throw damagedFile();
+}
+
+/** Computes the SHA-256 of a file, in hex. */
+export async function hashFile(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const piece of createReadStream(path)) hash.update(piece);
+  return hash.digest('hex');
+}
