@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { EntityClass } from '@mikro-orm/core';
+import { GraphQLClient } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { entities } from '../src/bootstrap/entities.ts';
 import type { DatabaseLocation } from '../src/database/location.ts';
@@ -9,7 +10,7 @@ import { movedTables, unmovedTables } from '../src/moving/tables.ts';
 import { dataFolder, lastingData, testDatabaseUrl } from './testkit/database.ts';
 import { executeAsOwner } from './testkit/execute-as-owner.ts';
 import { fillOrganisation } from './testkit/filled-organisation.ts';
-import { runProgram } from './testkit/in-process.ts';
+import { runProgram, startProgram } from './testkit/in-process.ts';
 import {
   byIdQuery,
   type ConnectionFields,
@@ -289,6 +290,72 @@ describe('npm run export and npm run import', () => {
       expect(existsSync(tampered)).toBe(false);
       await sql(undo);
     }
+  });
+
+  it('export the embedded database while its server runs and changes it, and only for its user', async () => {
+    const rootKeys = rootKey('k1');
+    const { path } = stack.use(dataFolder());
+    const running: Side = {
+      location: { kind: 'embedded', folder: join(path, 'database') },
+      rootKeys,
+      environment: { DATA_DIR: path, ENCRYPTION_KEYS: rootKeys },
+    };
+    const apiKey = 'a-bootstrap-key-of-an-operator-0123456789';
+    const server = startProgram({ ...running.environment, BOOTSTRAP_API_KEY: apiKey });
+    const url = await server.ready();
+    const client = new GraphQLClient(`${url}/graphql`, { headers: { authorization: `Bearer ${apiKey}` } });
+    const before = await createConnection({ client }, { name: 'before' }, { apiToken: token });
+    expect(statSync(join(path, 'control')).mode & 0o777).toBe(0o700);
+    expect(statSync(join(path, 'control/socket')).mode & 0o777).toBe(0o600);
+
+    const file = join(folder, 'of-a-running-server');
+    const names = Array.from({ length: 20 }, (_, index) => `during-${index}`);
+    const [exported] = await Promise.all([
+      run('export', running, '--output', file, '--json'),
+      ...names.map((name) => createConnection({ client }, { name })),
+    ]);
+    expect([exported.code, exported.stderr]).toEqual([0, '']);
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    const [{ tables: sums }] = JSON.parse(exported.stdout).organisations;
+    // An event was appended for each connection, and none is half in the export.
+    expect(sums.audit_event.rows).toBe(sums.app_connection.rows + 1);
+
+    const again = await run('export', running, '--output', file);
+    expect([again.code, again.stderr]).toEqual([1, expect.stringContaining('the file exists')]);
+    const unknown = await run(
+      'export',
+      running,
+      '--output',
+      join(folder, 'x'),
+      '--organisation',
+      'Frist organisation',
+    );
+    expect([unknown.code, unknown.stderr]).toEqual([
+      1,
+      expect.stringContaining('Did you mean "First organisation"?'),
+    ]);
+    const nowhere = await run('export', running, '--output', join(folder, 'missing/x'));
+    expect([nowhere.code, nowhere.stderr]).toEqual([
+      1,
+      expect.stringContaining('cannot be written (ENOENT)'),
+    ]);
+    const other = await run('import', running, '--input', file);
+    expect([other.code, other.stderr]).toEqual([
+      1,
+      expect.stringContaining('another server is using this folder'),
+    ]);
+    server.kill('SIGTERM');
+    await server.ended();
+    expect(existsSync(join(path, 'control'))).toBe(false);
+
+    const production = await newProduction(rootKeys);
+    expect((await run('import', production, '--input', file)).stderr).toBe('');
+    expect((await run('audit:verify', production)).code).toBe(0);
+    const moved = await startTestServer(production);
+    expect(await moved.clientFor(apiKey).request(byIdQuery, { id: before.id })).toEqual({
+      appConnection: before,
+    });
+    await moved.close();
   });
 
   it('report wrong arguments', async () => {

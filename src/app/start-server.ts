@@ -1,6 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 import { createOrganisation } from '../administration/organisations.ts';
 import { findApiKey, generateApiKey, isActive } from '../auth/api-keys.ts';
+import { openControlSocket } from '../bootstrap/control-socket.ts';
 import type { DataDir } from '../bootstrap/data-dir.ts';
 import { createCodeStore } from '../bootstrap/sign-in-link.ts';
 import { formatStartupBanner } from '../bootstrap/startup-banner.ts';
@@ -65,6 +66,9 @@ export async function startServer(config: Config, log: Logger): Promise<StartedS
       ...(dataDir && { signInCodes: { store: createCodeStore(dataDir) } }),
     });
     const { url } = server;
+    // Commands reach PostgreSQL without a server.
+    const control =
+      dataDir && !config.databaseUrl ? await openControls(dataDir.path, stores, log) : undefined;
     const signInLink = config.production ? undefined : server.createSignInLink?.();
     let reloading = Promise.resolve();
     return {
@@ -85,6 +89,7 @@ export async function startServer(config: Config, log: Logger): Promise<StartedS
         server.leave();
         log.info({ delayMs: config.shutdownDelayMs }, 'stopping');
         await setTimeout(config.shutdownDelayMs);
+        await control?.close();
         await server.close();
         await close();
       },
@@ -93,6 +98,16 @@ export async function startServer(config: Config, log: Logger): Promise<StartedS
     await close();
     throw error;
   }
+}
+
+/** Lets commands export the embedded database. */
+function openControls(dataDir: string, { database, vault }: Stores, log: Logger) {
+  const answer = async (request: unknown) => {
+    // It is loaded late, because few servers need it.
+    const { answerExportRequest } = await import('../moving/export-request.ts');
+    return answerExportRequest({ database, vault }, request);
+  };
+  return openControlSocket(dataDir, answer, log);
 }
 
 function logReady(config: Config, log: Logger, url: string, administrator: Administrator): void {

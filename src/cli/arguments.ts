@@ -1,5 +1,5 @@
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util';
-import { suggest } from './suggest.ts';
+import { suggest } from '../common/suggest.ts';
 
 /** The arguments break a rule of the command line. The message is one sentence; the exit code is 2. */
 export class UsageError extends Error {

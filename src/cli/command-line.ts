@@ -1,8 +1,8 @@
 import { commandLine } from '../common/command-name.ts';
 import { version } from '../common/server-identity.ts';
+import { suggest } from '../common/suggest.ts';
 import { findCommand, parseArguments, UsageError } from './arguments.ts';
 import type { Invocation, Program } from './program.ts';
-import { suggest } from './suggest.ts';
 
 /** A command of the released package. */
 interface Command {

@@ -1,16 +1,18 @@
 /**
- * Exports organisations to an encrypted file, with which `import` takes them to another database: `npm run export`.
+ * Exports organisations to an encrypted file, with which `import` takes them to another database: `npm run export`. It runs beside
+ * servers. The embedded database is exported by the server that has it.
  */
 import { resolve } from 'node:path';
-import type { Stores } from '../bootstrap/stores.ts';
+import { askRunningServer } from '../bootstrap/control-client.ts';
 import { commandLine } from '../common/command-name.ts';
-import { type ExportReport, exportToFile } from '../moving/export-file.ts';
+import { readConfig } from '../config/read-config.ts';
+import type { ExportReport } from '../moving/export-file.ts';
+import { type ExportRequest, runExport } from '../moving/export-request.ts';
 import { countRows } from '../moving/import-file.ts';
 import { parseRecipient } from '../moving/recipient.ts';
 import { UsageError } from './arguments.ts';
 import { describeUser } from './describe-user.ts';
-import { findOrganisation } from './find-organisation.ts';
-import { defineProgram } from './program.ts';
+import { defineProgram, type Invocation } from './program.ts';
 import { withStores } from './with-stores.ts';
 
 const usage = `${commandLine('export', '--output FILE [--organisation NAME …] [--recipient KEY] [--json]')}
@@ -32,14 +34,13 @@ export const run = defineProgram(
   },
   async ({ output, organisation, recipient, json }, invocation) => {
     if (output === undefined) throw new UsageError('The option --output FILE is missing.');
-    const request = {
+    if (recipient !== undefined) parseRecipient(recipient);
+    const report = await runHereOrThere(invocation, {
+      command: 'export',
       file: resolve(output),
-      recipient: recipient === undefined ? undefined : parseRecipient(recipient),
+      ...(organisation && { organisations: organisation }),
+      ...(recipient !== undefined && { recipient }),
       requestedBy: describeUser(),
-    };
-    const report = await withStores(invocation, async (stores) => {
-      await stores.unlock();
-      return exportToFile(stores, { ...request, orgIds: await findIds(stores, organisation) });
     });
     const { terminal } = invocation;
     if (json) terminal.log(JSON.stringify(report));
@@ -48,11 +49,13 @@ export const run = defineProgram(
   },
 );
 
-async function findIds({ database }: Stores, names: string[] | undefined): Promise<string[] | undefined> {
-  if (!names) return undefined;
-  const ids: string[] = [];
-  for (const name of names) ids.push((await findOrganisation(database.asSystem(), name)).id);
-  return ids;
+async function runHereOrThere(invocation: Invocation, request: ExportRequest): Promise<ExportReport> {
+  const answered = await askRunningServer(readConfig(invocation.environment), request);
+  if (answered !== undefined) return answered as ExportReport;
+  return withStores(invocation, async (stores) => {
+    await stores.unlock();
+    return runExport(stores, request);
+  });
 }
 
 function formatReport({ file, bytes, sha256, organisations }: ExportReport): string[] {

@@ -5,6 +5,7 @@
 import { setTimeout } from 'node:timers/promises';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { deleteOrganisation } from '../administration/delete-organisations.ts';
+import { findOrganisation } from '../administration/find-organisation.ts';
 import { toOrganisationState } from '../administration/list-organisations.ts';
 import {
   cancelDeletion,
@@ -23,7 +24,6 @@ import type { Organisation } from '../identity/organisation.entity.ts';
 import { OrganisationDeletion } from '../identity/organisation-deletion.entity.ts';
 import { findCommand, parseArguments, UsageError } from './arguments.ts';
 import { describeUser } from './describe-user.ts';
-import { findOrganisation } from './find-organisation.ts';
 import type { Invocation, Program } from './program.ts';
 import { withStores } from './with-stores.ts';
 

@@ -1,10 +1,10 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { commandLine } from '../common/command-name.ts';
 import { StartupError } from '../common/errors.ts';
+import { suggest } from '../common/suggest.ts';
 import { Organisation } from '../identity/organisation.entity.ts';
 import { OrganisationDeletion } from '../identity/organisation-deletion.entity.ts';
 import { unattributedOrgId } from '../identity/organisations.ts';
-import { suggest } from './suggest.ts';
 
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 /** The most names that are compared with a wrong one. */
