@@ -8,7 +8,7 @@ const MailCountSchema = defineEntity({
   ...tenantIsolated('mail_count'),
   properties: {
     orgId: () => p.manyToOne(Organisation).mapToPk().primary().fieldName('org_id'),
-    /** In lower case, without what follows + before the @. */
+    /** As `toMailbox` returns it. */
     address: p.text().primary(),
     /** When the first of these e-mails was sent. */
     since: p.datetime(3).index('mail_count_since'),

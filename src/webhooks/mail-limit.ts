@@ -6,6 +6,16 @@ import { deleteInBatches } from '../database/delete-in-batches.ts';
 const maxPerDay = 50;
 const dayMs = 86_400_000;
 
+/** The domains of Gmail, which ignores dots before the @. */
+const gmailDomains = new Set(['gmail.com', 'googlemail.com']);
+
+/** Returns one address for all addresses that are known to lead to the same mailbox: most providers ignore what is after +. */
+export function toMailbox(address: string): string {
+  const [local = '', domain = ''] = address.toLowerCase().split('@');
+  const name = local.replace(/\+.*$/, '');
+  return gmailDomains.has(domain) ? `${name.replaceAll('.', '')}@gmail.com` : `${name}@${domain}`;
+}
+
 /**
  * Counts an e-mail before it is sent.
  *
@@ -17,8 +27,7 @@ export async function countMail(
   address: string,
 ): Promise<Date | undefined> {
   const em = database.forOrganisation(orgId);
-  // What is after + leads to the same mailbox.
-  const key = address.toLowerCase().replace(/\+[^@]*(?=@)/, '');
+  const key = toMailbox(address);
   const now = currentTime();
   const dayAgo = new Date(now.getTime() - dayMs);
   const counted = await em.execute(
