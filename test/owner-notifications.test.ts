@@ -21,7 +21,7 @@ import { spawnServer, until } from './testkit/process.ts';
 import { createConnectionOverRest, restClient } from './testkit/rest.ts';
 import { keyStates, RotatingApp, registeringScopes } from './testkit/rotating-connection.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
-import { createEndpoint } from './testkit/webhook-receiver.ts';
+import { createEndpoint, startReceiver, type WebhookReceiver } from './testkit/webhook-receiver.ts';
 
 // On PostgreSQL, what a killed server was delivering waits for its lease to end, up to half a minute.
 vi.setConfig({ testTimeout: 180_000 });
@@ -31,10 +31,12 @@ let server: TestServer;
 let okta: TestOkta;
 let standIn: OktaStandIn;
 let mail: MailServer;
+let receiver: WebhookReceiver;
 beforeAll(async () => {
   okta = stack.use(await startOkta());
   standIn = stack.use(await startOktaStandIn());
   mail = stack.use(await startMailServer());
+  receiver = stack.use(await startReceiver());
   server = await startTestServer({ webhookIntervalMs: 50, checkIntervalMs: 100, config: settings() });
   stack.defer(() => server.close());
 });
@@ -46,7 +48,7 @@ afterEach(() => {
 
 const settings = () => ({
   publicUrl: 'https://connections.example',
-  trustedInstanceHosts: new Set([okta.hostPort, standIn.hostPort]),
+  trustedInstanceHosts: new Set([okta.hostPort, standIn.hostPort, receiver.hostPort]),
   mail: { url: new Secret(mail.url), from: 'app-connections@example.com' },
 });
 
@@ -230,12 +232,14 @@ describe('the owner of a connection', () => {
     expect(received?.text).toContain('payroll was removed for good.');
   });
 
-  it('gets one line when the host of its connections does not answer, and one when it answers again', async () => {
+  it('gets one line when the host of its connections does not answer, and one when it answers again, as programs get an event', async () => {
     const [organisation, other] = [await server.newOrganisation(), await server.newOrganisation()];
     const [many, one, stranger] = [newOwner(), newOwner(), newOwner()];
     for (const name of ['a', 'b', 'c', 'd']) await connect(organisation, name, many);
     await connect(organisation, 'e', one);
     await connect(other, 'f', stranger);
+    const path = `/${organisation.orgId}`;
+    await createEndpoint(organisation.client, { url: receiver.url + path });
     const check = async () => {
       await server
         .asOwner()
@@ -257,6 +261,11 @@ describe('the owner of a connection', () => {
     ]);
     expect(toOne?.text).toContain(`${okta.origin} does not answer. Your connections to it: e.`);
     expect(await messagesOf(other)).toEqual([]);
+    const programs = (await receiver.waitFor(2, path)).map(({ event }) => event);
+    expect(programs).toMatchObject([
+      { type: 'host.unreachable', data: { host: okta.origin, connection: null } },
+      { type: 'host.recovered', data: { host: okta.origin, connection: null, outcome: 'OK' } },
+    ]);
   });
 
   it('gets e-mails if it was named before the event, and none if it was removed before the event', async () => {

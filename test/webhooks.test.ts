@@ -10,7 +10,14 @@ import { openWebhookSecrets } from '../src/webhooks/secrets.ts';
 import { WebhookEndpoint } from '../src/webhooks/webhook-endpoint.entity.ts';
 import { WebhookMessage } from '../src/webhooks/webhook-message.entity.ts';
 import { startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
-import { createConnection, deleteMutation, updateMutation, verifyMutation } from './testkit/operations.ts';
+import {
+  createConnection,
+  deleteMutation,
+  presetMutation,
+  restoreMutation,
+  updateMutation,
+  verifyMutation,
+} from './testkit/operations.ts';
 import { until } from './testkit/process.ts';
 import { restClient } from './testkit/rest.ts';
 import { rootKey } from './testkit/root-key.ts';
@@ -36,6 +43,7 @@ beforeAll(async () => {
   server = await startTestServer({
     webhookIntervalMs: 50,
     expiryIntervalMs: 50,
+    revocationIntervalMs: 50,
     outbound: { timeoutMs: 6_000, lookup: async () => [{ address: '127.0.0.1', family: 4 }] },
     config: { trustedInstanceHosts: new Set([okta.hostPort, receiver.hostPort]) },
   });
@@ -176,6 +184,34 @@ describe('a webhook endpoint', () => {
       'connection.recovered',
     ]);
     expect(received[1]?.event.data).toMatchObject({ outcome: 'CREDENTIALS_REJECTED', connection: { id } });
+  });
+
+  it('gets changed policies, restorations, removals for good, and revocations of replaced tokens', async () => {
+    const { organisation, waitFor } = await start({
+      eventTypes: [
+        ...['CONNECTION_POLICY_CHANGED', 'CONNECTION_DELETED', 'CONNECTION_RESTORED', 'CONNECTION_PURGED'],
+        ...['CONNECTION_TOKEN_REVOKED', 'CONNECTION_TOKEN_NOT_REVOKED'],
+      ],
+    });
+    const { client } = organisation;
+    const { id } = await connect(organisation);
+    await client.request(presetMutation, { id, preset: 'LOGS_READ' });
+    await client.request(deleteMutation, { id });
+    await client.request(restoreMutation, { id });
+    const replaced = { credentials: { apiToken: 'a-second-token' }, revokeOldToken: true };
+    await client.request(updateMutation, { id, input: replaced });
+    const [, , , revoked] = await waitFor(4);
+    expect(revoked?.event).toMatchObject({ type: 'connection.token_revoked', data: { outcome: 'OK' } });
+    await client.request(deleteMutation, { id, purge: true });
+    const received = await waitFor(5);
+    expect(received.map(({ event }) => event.type)).toEqual([
+      ...['connection.policy_changed', 'connection.deleted', 'connection.restored'],
+      ...['connection.token_revoked', 'connection.purged'],
+    ]);
+    for (const { event, body } of received) {
+      expect(event.data).toMatchObject({ connection: { id } });
+      expect(body).not.toContain('a-second-token');
+    }
   });
 
   it('gets recovered if an update replaces credentials that did not work', async () => {
