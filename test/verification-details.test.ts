@@ -153,6 +153,14 @@ describe('details of a verified API token', () => {
     expect(afterUse).toBe(30 * 86_400_000);
   });
 
+  it('are the same when the connection is verified again', async () => {
+    const list = [listed('one', '2026-01-05T00:00:00.000Z')];
+    const id = await connect({ [tokensPath]: okta.json(list) });
+    const { details } = await read(id);
+    expect(details).toMatchObject({ organisation: { name: expect.any(String) }, apiTokens: [{}] });
+    expect(await verifyAgain(id)).toEqual({ status: 'VERIFIED', details });
+  });
+
   it('are the same over REST, and in a list', async () => {
     const id = await connect();
     const { details } = await read(id);

@@ -92,7 +92,9 @@ export class BucketBudget {
     this.#share = share;
     const permit = this.#takeNow();
     if (permit) return permit;
-    await this.#exchange();
+    // One that is running has not asked for this request.
+    if (this.#exchanging) await this.#exchange();
+    await this.#exchange(1);
     return measuringRefusals(async () => {
       const pause = this.#lease.findPause(currentTimeMs());
       if (pause?.isBlocked) throw this.#toError(pause);
@@ -214,9 +216,13 @@ export class BucketBudget {
     });
   }
 
-  /** Reports to the budget that all servers share, and leases permits. Concurrent calls share one exchange. */
-  #exchange(): Promise<void> {
-    this.#exchanging ??= this.#lease.exchange(this.#measureDemand()).then(
+  /**
+   * Reports to the budget that all servers share, and leases permits. Concurrent calls share one exchange.
+   *
+   * @param own the requests of this server itself that need a permit: while the limit is unknown, there are none in advance
+   */
+  #exchange(own = 0): Promise<void> {
+    this.#exchanging ??= this.#lease.exchange(this.#measureDemand(own)).then(
       () => {
         this.#exchanging = undefined;
         this.#serve();
@@ -230,10 +236,10 @@ export class BucketBudget {
     return this.#exchanging;
   }
 
-  #measureDemand() {
+  #measureDemand(own: number) {
     const now = currentTimeMs();
     const callers = this.#queue.countCallers(({ deadline }) => deadline > now);
-    return { share: this.#share, waiting: this.#queue.size, callers };
+    return { share: this.#share, waiting: this.#queue.size + own, callers };
   }
 }
 
