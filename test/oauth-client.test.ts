@@ -136,6 +136,17 @@ describe('an access token for a service app', () => {
     expect((await okta.takeJournal()).filter(isTokenRequest)).toHaveLength(3);
   });
 
+  it('is replaced at once if Okta has accepted it before, but only once in half a minute', async () => {
+    const { client } = await createClient({ requiresDpop: false });
+    expect(await send(client)).toMatchObject({ status: 200 });
+    await okta.endAccessTokens();
+    expect(await send(client)).toMatchObject({ status: 200 });
+    await okta.endAccessTokens();
+    expect(await send(client)).toEqual({ status: 401, mayRepeat: false });
+    await setClock(30_000);
+    expect(await send(client)).toMatchObject({ status: 200 });
+  });
+
   it('is replaced once if Okta ends it, and not again if Okta refuses the new one too', async () => {
     const { client } = await createClient({ requiresDpop: false });
     await send(client);

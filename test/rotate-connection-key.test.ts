@@ -14,6 +14,7 @@ import {
   RotatingApp,
   registeringScopes,
   rotatingScopes,
+  signingKeys,
 } from './testkit/rotating-connection.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 import {
@@ -265,6 +266,17 @@ describe('rotating the key of a service app that may change its keys', () => {
     });
     expect(await app.use()).toEqual({ status: 200, keyIds: [newId] });
     expect(await app.keysInOkta()).toEqual([`ACTIVE ${oldId}`, `ACTIVE ${newId}`]);
+  });
+
+  test('asks for no other token with the old key, and for one with the new key', async () => {
+    const app = await RotatingApp.create(standIn, organisation, { scopes: registeringScopes });
+    await standIn.takeJournal();
+    const [, newId = ''] = keyIds(await app.rotate());
+    const users = `/api/v1/app-connections/okta/${app.id}/proxy/api/v1/users`;
+    expect((await restClient(server.url, organisation.apiKey)('GET', users)).status).toBe(200);
+    const journal = await standIn.takeJournal();
+    const minted = journal.filter(({ url, status }) => url === tokenPath && status === 200);
+    expect(signingKeys(minted)).toEqual([newId]);
   });
 
   test('adds one key if two servers are asked at once', async () => {

@@ -221,6 +221,64 @@ describe('the verification of a service app', () => {
   });
 });
 
+describe('the name of the organisation in the verification of a service app', () => {
+  const usersPath = '/api/v1/users?limit=1';
+  const organisationPath = '/api/v1/org';
+  // The second request for the role would be that for groups.
+  const asked = ['okta.groups.read', 'okta.orgs.read', 'okta.users.read'];
+  const answers = {
+    [tokenPath]: okta.json({ access_token: 'a-token', token_type: 'Bearer', expires_in: 3_600 }),
+  };
+
+  it('is asked for at the same time as the admin role', async () => {
+    const { id } = await connect({ instanceUrl: host.origin, asked });
+    const both = Promise.withResolvers<void>();
+    const arrived = new Set<string>();
+    const together =
+      (path: string, content: unknown): okta.Behaviour =>
+      async (request, response) => {
+        arrived.add(path);
+        if (arrived.size === 2) both.resolve();
+        await both.promise;
+        okta.json(content)(request, response);
+      };
+    host.behave(
+      okta.behavingAt({
+        ...answers,
+        [usersPath]: together(usersPath, [{}]),
+        [organisationPath]: together(organisationPath, { companyName: 'Acme' }),
+      }),
+    );
+    expect(await check(id)).toMatchObject({
+      status: 'VERIFIED',
+      details: { organisation: { name: 'Acme' }, hasAdminRole: true },
+    });
+  });
+
+  it.each<[string, okta.Behaviour]>([
+    ['never comes', okta.slowHeaders],
+    ['is refused', okta.insufficientRole],
+    ['comes from a host that is not Okta', okta.notJson()],
+  ])('changes nothing about the diagnosis if it %s', async (_, behaviour) => {
+    const { id } = await connect({ instanceUrl: host.origin, asked });
+    const behaveWith = (users: object[]) =>
+      host.behave(
+        okta.behavingAt({ ...answers, [usersPath]: okta.json(users), [organisationPath]: behaviour }),
+      );
+    behaveWith([]);
+    expect(await check(id)).toMatchObject({
+      status: 'REJECTED',
+      code: 'INSUFFICIENT_PERMISSIONS',
+      message: expect.stringContaining('has no admin role'),
+    });
+    behaveWith([{}]);
+    expect(await check(id)).toMatchObject({
+      status: 'VERIFIED',
+      details: { organisation: { name: null }, hasAdminRole: true },
+    });
+  });
+});
+
 const planted = 'eyJhbGciOiJub25lIn0.planted-access-token';
 const token = { access_token: planted, token_type: 'Bearer', expires_in: 3_600 };
 

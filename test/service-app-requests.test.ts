@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { testDatabaseUrl } from './testkit/database.ts';
 import { behavingAt, json, startOkta, type TestOkta } from './testkit/okta.ts';
 import { type JournalEntry, type OktaStandIn, startOktaStandIn } from './testkit/okta-standin.ts';
+import { until } from './testkit/process.ts';
 import { at, createConnectionOverRest, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
@@ -18,8 +19,9 @@ beforeAll(async () => {
   okta = await startOktaStandIn();
   host = await startOkta();
   const config = { trustedInstanceHosts: new Set([okta.hostPort, host.hostPort]) };
-  const one = await startTestServer({ config });
-  servers = testDatabaseUrl ? [one, await startTestServer({ config, beside: one })] : [one];
+  const options = { config, checkIntervalMs: 100 };
+  const one = await startTestServer(options);
+  servers = testDatabaseUrl ? [one, await startTestServer({ ...options, beside: one })] : [one];
   organisation = await one.newOrganisation();
 });
 afterAll(async () => {
@@ -73,6 +75,24 @@ async function verify(id: string): Promise<void> {
   expect(at(verified.body, 'verification')).toMatchObject({ status: 'VERIFIED' });
 }
 
+/** Lets one of the servers check a connection, and waits until it has. */
+async function check(id: string): Promise<void> {
+  const em = serverAt(0).asOwner();
+  const readTime = async () => {
+    const sql = 'select verification_checked_at::text as at from app_connection where id = ?';
+    return (await em.execute<[{ at: string }]>(sql, [id]))[0].at;
+  };
+  const before = await readTime();
+  await until('a check of the connection', async () => {
+    if ((await readTime()) !== before) return true;
+    // Checks spare connections that are used.
+    await em.execute('delete from connection_usage where connection_id = ?', [id]);
+    const due = `update app_connection set next_check_at = now() - interval '1 minute' where id = ?`;
+    await em.execute(due, [id]);
+    return undefined;
+  });
+}
+
 function serverAt(index: number): TestServer {
   const server = servers[index % servers.length];
   if (!server) throw new Error('There is no server.');
@@ -89,6 +109,12 @@ function use(id: string, path: string, init: RequestInit = {}, index = 0): Promi
       ...(init.headers as Record<string, string>),
     },
   });
+}
+
+/** Lets requests with a DPoP token need a nonce that the servers do not know. */
+async function requireNewNonce(): Promise<void> {
+  await okta.setNonceRequired(true);
+  await okta.renewNonce();
 }
 
 /** Moves the clocks of the servers and of Okta on. */
@@ -134,7 +160,8 @@ describe('the access token of a service app', () => {
       for (let batch = 0; batch < batches; batch += 1) await sendBatch();
       const journal = await okta.takeJournal();
       const minted = journal.filter((entry) => isTokenRequest(entry) && entry.status === 200);
-      expect(minted).toHaveLength(servers.length);
+      // The first server has one since the verification.
+      expect(minted).toHaveLength(servers.length - 1);
       const requests = journal.filter((entry) => !isTokenRequest(entry));
       expect(requests).toHaveLength(50 * batches);
       const authorizations = new Set(requests.map((entry) => header(entry, 'authorization')));
@@ -149,6 +176,48 @@ describe('the access token of a service app', () => {
       expect(again).toHaveLength(servers.length);
     },
   );
+
+  it('is minted once by each server for verifications, checks, requests and typed reads together', async () => {
+    const { id, clientId, jwksUrl } = await createConnection(okta.origin);
+    await okta.takeJournal();
+    await okta.setServiceApp({ clientId, scopes: ['okta.users.manage', 'okta.groups.manage'], jwksUrl });
+    const minted = async () => {
+      const journal = await okta.takeJournal();
+      return journal.filter((entry) => isTokenRequest(entry) && entry.status === 200).length;
+    };
+    await verify(id);
+    const useAll = () =>
+      Promise.all(
+        Array.from({ length: 20 }, async (_, index) => {
+          if (index % 2 === 0) return expect((await use(id, users, {}, index / 2)).status).toBe(200);
+          const client = serverAt((index - 1) / 2).clientFor(organisation.apiKey);
+          const read = 'query ($id: UUID!) { oktaUsers(connectionId: $id, first: 2) { nodes { id } } }';
+          expect(await client.request(read, { id })).toMatchObject({ oktaUsers: { nodes: [{}, {}] } });
+        }),
+      );
+    await useAll();
+    for (let count = 0; count < 3; count += 1) await check(id);
+    await useAll();
+    expect(await minted()).toBe(servers.length);
+
+    // A caller who asks whether the credentials work gets the answer of another token request, and requests use its token.
+    await verify(id);
+    await useAll();
+    await check(id);
+    expect(await minted()).toBe(1);
+  });
+
+  it('is asked for again by a check of a connection that Okta did not verify last time', async () => {
+    const id = await connectToOkta();
+    await servers[0]
+      ?.asOwner()
+      .execute(`update app_connection set verification_status = 'UNREACHABLE' where id = ?`, [id]);
+    await check(id);
+    const minted = (await okta.takeJournal()).filter(
+      (entry) => isTokenRequest(entry) && entry.status === 200,
+    );
+    expect(minted).toHaveLength(1);
+  });
 
   it('is in no response, as it is or encoded', async () => {
     const id = await connectToOkta();
@@ -177,7 +246,7 @@ describe('the access token of a service app', () => {
 describe('a request with DPoP that Okta refuses', () => {
   it('because of its rate limit, and then of its nonce, is repeated with a proof of its own', async () => {
     const id = await connectToOkta();
-    await okta.setNonceRequired(true);
+    await requireNewNonce();
     const reset = String(Math.floor(Date.now() / 1_000) + 1);
     await okta.answerNext('/api/v1/users', {
       status: 429,
@@ -192,7 +261,7 @@ describe('a request with DPoP that Okta refuses', () => {
 
   it('because of its nonce is repeated with its body, and audited once', async () => {
     const id = await connectToOkta();
-    await okta.setNonceRequired(true);
+    await requireNewNonce();
     const body = JSON.stringify({ profile: { name: 'x'.repeat(60_000) } });
     expect((await use(id, '/api/v1/groups', { method: 'POST', body })).status).toBe(200);
     const journal = await okta.takeJournal();
@@ -209,7 +278,7 @@ describe('a request with DPoP that Okta refuses', () => {
 
   it('because of its nonce is the response for a body of more than 64 KiB, which is not kept', async () => {
     const id = await connectToOkta();
-    await okta.setNonceRequired(true);
+    await requireNewNonce();
     const body = JSON.stringify({ profile: { name: 'x'.repeat(300_000) } });
     expect((await use(id, '/api/v1/groups', { method: 'POST', body })).status).toBe(400);
     expect((await use(id, '/api/v1/groups', { method: 'POST', body })).status).toBe(200);
@@ -223,8 +292,7 @@ describe('a request with DPoP that Okta refuses', () => {
     await use(id, users);
     await waitAMinute();
     await okta.endAccessTokens();
-    await okta.setNonceRequired(true);
-    await okta.renewNonce();
+    await requireNewNonce();
     await okta.takeJournal();
     expect((await use(id, users)).status).toBe(200);
     expect(statuses(await okta.takeJournal())).toEqual([401, 400, 200]);
@@ -284,7 +352,7 @@ describe('a request with DPoP that Okta refuses', () => {
 
   it('because of its nonce is repeated in GraphQL: reads, typed reads and writes', async () => {
     const id = await connectToOkta();
-    await okta.setNonceRequired(true);
+    await requireNewNonce();
     const { client } = organisation;
     const read = gql`
       query ($id: UUID!) {

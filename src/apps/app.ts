@@ -13,8 +13,25 @@ import type { ManagedKeys } from './managed-keys.ts';
 import type { AppReads } from './typed-read.ts';
 import type { AppRequest, ConnectionUse, UsePreset } from './use.ts';
 
-/** An authentication method of an app. */
-export interface AuthMethod {
+/** How to verify credentials. All is optional for a method. */
+export interface VerifyOptions<Session> {
+  /** The session of the connection; absent for credentials that are not those of a connection. */
+  session?: Session | undefined;
+  /**
+   * Whether an access token that the session has already may show that the credentials work. Otherwise the app is asked for another,
+   * which proves that it accepts the credentials now. Default: false.
+   */
+  mayReuseToken?: boolean | undefined;
+  /** Whether `findDetails` will be called, so that what it needs can be asked for meanwhile. Default: false. */
+  wantsDetails?: boolean | undefined;
+}
+
+/**
+ * An authentication method of an app.
+ *
+ * @typeParam Session what it keeps in the memory of this server for each connection, if it keeps anything
+ */
+export interface AuthMethod<Session = unknown> {
   /** Stored in the database and used in REST: `api-token`. GraphQL has it as `API_TOKEN`. */
   id: string;
   label: string;
@@ -34,9 +51,19 @@ export interface AuthMethod {
    */
   hasOwnCredentialsType?: boolean;
   /** Absent: the credentials are no key pair. */
-  managedKeys?: ManagedKeys;
+  managedKeys?: ManagedKeys<Session>;
+  /**
+   * Creates what this server keeps in memory for a connection as long as its credentials stay the same, up to the limits of a
+   * cache: access tokens, for example. Absent: nothing.
+   */
+  createSession?(credentials: Credentials): Session;
   /** Verifies the credentials with the app. An outage is a result, not an exception. */
-  verify(credentials: Credentials, outbound: Outbound, signal?: AbortSignal): Promise<VerificationResult>;
+  verify(
+    credentials: Credentials,
+    outbound: Outbound,
+    signal?: AbortSignal,
+    options?: VerifyOptions<Session>,
+  ): Promise<VerificationResult>;
   /**
    * Revokes the credentials at the app. Those that the app no longer accepts count as revoked. A failure is tried again later.
    * Absent: they cannot be revoked.
@@ -55,7 +82,7 @@ export interface AuthMethod {
   /** What a verification finds out about the credentials beyond its result. Absent: nothing. */
   details?: DetailsType;
   /** Absent: connections with this method are stored and verified, and callers cannot send requests through them. */
-  use?: ConnectionUse;
+  use?: ConnectionUse<Session>;
 }
 
 /** The type of the details of a verification, which also have `warnings`. */

@@ -38,7 +38,7 @@ export type KeyRegistration =
   | ({ status: 'FAILED' } & KeyRegistrationFailure);
 
 /** How a method authenticates with a key pair, which this server can make. Nobody ever sees its private key then. */
-export interface ManagedKeys {
+export interface ManagedKeys<Session = unknown> {
   /** The optional `SECRET` field with the private key. If a new connection has no value for it, this server makes the key pair. */
   privateKeyField: string;
   /** The optional public field with the id of a caller's own key, if there is one. */
@@ -55,13 +55,15 @@ export interface ManagedKeys {
    * Adds and removes keys at the app, which the credentials may be allowed to do. It can be repeated. Absent: only a person can.
    *
    * @param credentials those in use, whose key stays
+   * @param session that of the connection
    * @throws OutboundError if `signal` aborts
    */
   register?(
     credentials: Credentials,
     keys: KeysToRegister,
     outbound: Outbound,
-    signal?: AbortSignal,
+    signal: AbortSignal | undefined,
+    session: Session,
   ): Promise<KeyRegistration>;
   /** What a connection says until the app knows its key. */
   pending: { message: string; remedy: string };

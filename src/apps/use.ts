@@ -52,14 +52,11 @@ export class AuthorizationError extends Error {
 }
 
 /** How callers send requests to the app through a connection, without having its credentials. */
-export interface ConnectionUse {
+export interface ConnectionUse<Session = unknown> {
   /** The origin to which requests are sent. */
   getOrigin(credentials: Pick<Credentials, 'public'>): URL;
-  /**
-   * Creates what authorizes the requests of one connection. It is used as long as the credentials stay the same, up to the
-   * limits of a cache.
-   */
-  createAuthorizer(credentials: Credentials): Authorizer;
+  /** Creates what authorizes the requests of one connection, from what `AuthMethod.createSession` has created. */
+  createAuthorizer(credentials: Credentials, session: Session): Authorizer;
   /** The responses with which the app rejects the credentials themselves, and not only the request. */
   rejection: {
     status: number;

@@ -8,7 +8,10 @@ import { type NonceStore, requestToken, type TokenClient } from './token-request
 /** How long before its end a token is replaced, in milliseconds; at most half of its lifetime. */
 const renewalMs = 60_000;
 
-/** A token that is refused sooner after it was minted is not replaced: the next one would be refused too. */
+/**
+ * How old a refused token has to be to be replaced, in milliseconds, unless it was accepted before: the next one would be refused
+ * too. A host that accepts a token for one path and refuses it for another gets no more than one in this time either.
+ */
 const freshMs = 30_000;
 
 /** For how long a failed token request answers further callers, in milliseconds. */
@@ -43,7 +46,13 @@ export class OAuthClient {
   /** The newest nonce of the resource server, which has nonces of its own. */
   #resourceNonce: string | undefined;
   #token: AccessToken | undefined;
+  /** Whether the resource server has accepted the token. */
+  #isAccepted = false;
+  /** When a refused token was last replaced, in milliseconds since the epoch. */
+  #replacedAt = 0;
   #minting: Promise<AccessToken> | undefined;
+  /** The last token request, for a moment after it has failed. */
+  #failed: Promise<AccessToken> | undefined;
 
   constructor(client: TokenClient) {
     this.#client = client;
@@ -73,11 +82,30 @@ export class OAuthClient {
     const now = currentTimeMs();
     const token = this.#token;
     if (token && now < renewalTime(token)) return token;
-    this.#minting ??= this.#mint(outbound);
-    if (!token || now >= token.expiresAt) return this.#minting;
+    const next = this.#failed ?? this.renewToken(outbound);
     // Nobody waits for the next token, or fails because of it, while this one works.
-    this.#minting.catch(() => undefined);
-    return token;
+    return !token || now >= token.expiresAt ? next : token;
+  }
+
+  /**
+   * Asks for a token, which replaces the one that there is. It proves that the server accepts the client now. The request for it
+   * depends on a caller as little as that of `getToken`, and is the same if both need one at the same time.
+   *
+   * @throws TokenRequestError, OutboundError
+   */
+  renewToken(outbound: Pick<Outbound, 'post'>): Promise<AccessToken> {
+    if (this.#minting) return this.#minting;
+    const minting = this.#mint(outbound).finally(() => {
+      this.#minting = undefined;
+    });
+    this.#minting = minting;
+    minting.catch(() => {
+      this.#failed = minting;
+      setTimeout(() => {
+        if (this.#failed === minting) this.#failed = undefined;
+      }, failureMs).unref();
+    });
+    return minting;
   }
 
   /**
@@ -91,27 +119,28 @@ export class OAuthClient {
     if (nonce !== undefined) this.#resourceNonce = nonce;
     // Also if another response has brought the same nonce meanwhile. Okta responds with 400, RFC 9449 has 401.
     if ((status === 400 || status === 401) && asksForNonce(headers)) return nonce !== undefined;
-    if (status !== 401) return false;
     const current = this.#token;
-    if (current?.token !== used) return true;
-    if (currentTimeMs() < current.mintedAt + freshMs) return false;
+    const isCurrent = current?.token === used;
+    if (status !== 401) {
+      this.#isAccepted ||= isCurrent;
+      return false;
+    }
+    if (!isCurrent) return true;
+    const now = currentTimeMs();
+    const freshSince = this.#isAccepted ? this.#replacedAt : current.mintedAt;
+    if (now < freshSince + freshMs) return false;
     this.#token = undefined;
+    this.#replacedAt = now;
     return true;
   }
 
   async #mint(outbound: Pick<Outbound, 'post'>): Promise<AccessToken> {
-    try {
-      const dpop = { key: await this.#dpopKey, nonces: this.#nonces };
-      const { token } = await requestToken(outbound, this.#client, dpop);
-      this.#token = token;
-      this.#minting = undefined;
-      return token;
-    } catch (error) {
-      setTimeout(() => {
-        this.#minting = undefined;
-      }, failureMs).unref();
-      throw error;
-    }
+    const dpop = { key: await this.#dpopKey, nonces: this.#nonces };
+    const { token } = await requestToken(outbound, this.#client, dpop);
+    this.#token = token;
+    this.#isAccepted = false;
+    this.#failed = undefined;
+    return token;
   }
 }
 

@@ -21,7 +21,7 @@ export const oauth = {
   toPublicJwk,
   InvalidPrivateKey,
   TokenRequestError,
-  /** Creates a client that keeps its access token in memory. */
+  /** Creates a client that keeps its access token in memory. One is enough for a connection. */
   createClient: (client: TokenClient) => new OAuthClient(client),
   /**
    * Asks for an access token that is not kept.
@@ -34,4 +34,4 @@ export const oauth = {
 
 /** The type of `oauth`. */
 export type OAuth = typeof oauth;
-export type { TokenClient, TokenRequestError };
+export type { OAuthClient, TokenClient, TokenRequestError };

@@ -1,6 +1,6 @@
 import { decodeProtectedHeader } from 'jose';
 import type { ServiceApp } from './okta-service-apps.ts';
-import type { OktaStandIn } from './okta-standin.ts';
+import type { JournalEntry, OktaStandIn } from './okta-standin.ts';
 import type { TestOrganisation, TestServer } from './server.ts';
 
 /** A public key of a connection. */
@@ -139,11 +139,7 @@ export class RotatingApp {
   /** The ids of the keys that have signed token requests since the journal was last taken, each once. */
   async takeSigningKeys(): Promise<string[]> {
     const journal = await this.#standIn.takeJournal();
-    const ids = journal
-      .filter(({ url }) => url === '/oauth2/v1/token')
-      .map(({ body }) => new URLSearchParams(Buffer.from(body, 'base64').toString()).get('client_assertion'))
-      .map((assertion) => String(decodeProtectedHeader(assertion ?? '').kid));
-    return [...new Set(ids)];
+    return [...new Set(signingKeys(journal.filter(({ url }) => url === '/oauth2/v1/token')))];
   }
 
   /** The ids and states of the keys that are kept in Okta, for a connection with a scope for apps. */
@@ -166,6 +162,12 @@ export class RotatingApp {
     return keys.map(({ kid }) => kid);
   }
 }
+
+/** The ids of the keys that have signed token requests. */
+export const signingKeys = (requests: readonly JournalEntry[]) =>
+  requests
+    .map(({ body }) => new URLSearchParams(Buffer.from(body, 'base64').toString()).get('client_assertion'))
+    .map((assertion) => String(decodeProtectedHeader(assertion ?? '').kid));
 
 /** The states of the keys of a connection, the oldest first. */
 export const keyStates = ({ credentials }: RotatingConnection) => credentials.keys.map(({ state }) => state);

@@ -6,6 +6,7 @@ import { safeErrorFields } from '../../common/log.ts';
 import { AppConnection } from '../app-connection.entity.ts';
 import { rejectionCodes } from '../check-interval.ts';
 import { openCredentials, retryIfReplaced } from '../credentials/seal.ts';
+import { verifyWithSession } from '../credentials/sessions.ts';
 import { omitUnchanged, verificationColumns } from '../credentials/verify.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 import { storeVerification } from '../operations/store-verification.ts';
@@ -88,7 +89,10 @@ async function checkOpened(
   );
   const outbound = deps.outbound.onBehalfOf({ orgId, callerId: `${orgId} checks` });
   const budgeted = budgetedOutbound(deps.budgets, connection, { app, method }, credentials, outbound);
-  const result = await method.verify(credentials, budgeted, signal);
+  // What has worked is used as requests through the connection use it, until its access token ends.
+  const mayReuseToken = connection.verificationStatus === 'VERIFIED';
+  const options = { signal, connectionId: connection.id, mayReuseToken };
+  const result = await verifyWithSession(deps, { app, method, orgId }, credentials, budgeted, options);
   signal.throwIfAborted();
   const now = currentTime();
   if (result.status !== 'VERIFIED' && result.code === 'UPSTREAM_RATE_LIMITED') {

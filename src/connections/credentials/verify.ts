@@ -10,12 +10,11 @@ import { type BudgetedConnection, budgetedOutbound } from '../rate-budget/budget
 import { findDetails } from './details.ts';
 import { type ExpiryColumns, expiryAfterVerification } from './expiry.ts';
 import { findUrlField } from './host.ts';
+import { type SessionOptions, verifyWithSession } from './sessions.ts';
 
 /** How to verify credentials. */
-export interface VerificationOptions {
-  /** Aborts when the client disconnects. */
-  signal?: AbortSignal | undefined;
-  /** The connection in whose rate budget the verification counts; absent if there is none yet. */
+export interface VerificationOptions extends SessionOptions {
+  /** The connection in whose rate budget the verification counts; absent if there is none yet. It has the credentials, or gets them. */
   connection?: BudgetedConnection;
 }
 
@@ -29,16 +28,21 @@ export async function verifyCredentials(
   caller: Caller,
   { app, method }: { app: App; method: AuthMethod },
   credentials: Credentials,
-  { signal, connection }: VerificationOptions,
+  { connection, ...options }: VerificationOptions,
 ): Promise<VerificationResult> {
+  const { signal } = options;
   const unbudgeted = await rateLimitedOutbound(deps, caller);
   const outbound = connection
     ? budgetedOutbound(deps.budgets, connection, { app, method }, credentials, unbudgeted)
     : unbudgeted;
   const startedAt = performance.now();
-  const result = await method.verify(credentials, outbound, signal).catch((error: unknown) => {
-    throw signal?.aborted ? clientDisconnectedError(app) : error;
-  });
+  const target = { app, method, orgId: caller.orgId };
+  const wanted = { connectionId: connection?.id, ...options, wantsDetails: true };
+  const result = await verifyWithSession(deps, target, credentials, outbound, wanted).catch(
+    (error: unknown) => {
+      throw signal?.aborted ? clientDisconnectedError(app) : error;
+    },
+  );
   const elapsedMs = performance.now() - startedAt;
   const details = await findDetails(method, credentials, result, { outbound, signal, elapsedMs });
   if (signal?.aborted) throw clientDisconnectedError(app);

@@ -4,6 +4,7 @@ import type { Outbound } from '../../outbound/outbound.ts';
 import { noExpiry } from '../credentials/expiry.ts';
 import { activatePendingKey, findPendingKey } from '../credentials/key-states.ts';
 import { retryIfReplaced } from '../credentials/seal.ts';
+import { verifyWithSession } from '../credentials/sessions.ts';
 import { clearedFailure, verificationColumns } from '../credentials/verify.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 import { budgetedOutbound } from '../rate-budget/budgeted-outbound.ts';
@@ -34,7 +35,9 @@ export async function tryPendingKey(
   const next = method.managedKeys && withPendingKey(method.managedKeys, credentials);
   if (!next) return undefined;
   const budgeted = budgetedOutbound(deps.budgets, tried, { app, method }, next, outbound);
-  const result = await method.verify(next, budgeted, signal);
+  const owner = { app, method, orgId: target.orgId };
+  const options = { signal, connectionId: target.id };
+  const result = await verifyWithSession(deps, owner, next, budgeted, options);
   if (result.status !== 'VERIFIED') return result;
   await changeKeys(deps, target, actor, (connection, stored) => {
     // Another server was first, or the app has accepted the key together with other public values.

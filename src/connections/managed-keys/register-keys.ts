@@ -5,6 +5,7 @@ import type { Outbound } from '../../outbound/outbound.ts';
 import type { AppConnection, ConnectionKey } from '../app-connection.entity.ts';
 import { findPendingKey } from '../credentials/key-states.ts';
 import { retryIfReplaced } from '../credentials/seal.ts';
+import { findSession } from '../credentials/sessions.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 import { budgetedOutbound } from '../rate-budget/budgeted-outbound.ts';
 import { changeKeys, type KeyChangeActor, readWithCredentials } from './change-keys.ts';
@@ -78,7 +79,9 @@ async function register(
   const keys = managedKeys?.register && choose(connection);
   if (!keys) return undefined;
   const budgeted = budgetedOutbound(deps.budgets, connection, { app, method }, credentials, outbound);
-  const result = await managedKeys.register?.(credentials, keys, budgeted, signal);
+  const { id: connectionId, credentialsHash } = connection;
+  const session = findSession(deps, method, { connectionId, credentialsHash }, credentials);
+  const result = await managedKeys.register?.(credentials, keys, budgeted, signal, session);
   if (result) await storeRegistration(deps, connection, actor, keys, result);
   return result;
 }

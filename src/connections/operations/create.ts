@@ -56,7 +56,8 @@ export async function createConnection(
       assertHostAllowed(deps, caller, { app, method }, credentials.public);
       await assertProjectAndName(deps, scope, name);
 
-      const options = { onUnreachable: input.onUnreachable, signal };
+      const id = randomUUID();
+      const options = { onUnreachable: input.onUnreachable, signal, connectionId: id };
       const isPending = keyColumns.isPlatformManagedCredentials;
       // The app cannot know a key that was made just now. A verification is counted itself.
       if (isPending) await deps.limits.checkChange(caller);
@@ -64,7 +65,6 @@ export async function createConnection(
         ? pendingColumns(method, credentials.public)
         : await verifyNewCredentials(deps, caller, { app, method }, credentials, options);
 
-      const id = randomUUID();
       const owner = { app, method, orgId, connectionId: id };
       const sealed = await sealCredentials(deps, owner, credentials);
 

@@ -97,7 +97,10 @@ export async function updateConnection(
         ...prepared.columns,
         ...(isUntried(before)
           ? pendingColumns(method, prepared.credentials.public)
-          : await verifyNewCredentials(deps, caller, { app, method }, prepared.credentials, { signal })),
+          : await verifyNewCredentials(deps, caller, { app, method }, prepared.credentials, {
+              signal,
+              connectionId: id,
+            })),
         ...(await sealCredentials(
           deps,
           { app, method, orgId: before.orgId, connectionId: id },

@@ -51,13 +51,13 @@ export async function verifyConnection(
     caller.requireScope('connections:verify');
     requireSelectable(caller, verifyPayloadFields, selected);
     const { orgId } = caller;
-    const { before, credentials, isConverted } = await retryIfReplaced(async () => {
+    const { before, isNewKey, credentials, isConverted } = await retryIfReplaced(async () => {
       const reader = deps.database.forOrganisation(orgId);
-      const before = await findWithKeyTried(deps, caller, target, signal);
+      const { connection: before, isNewKey } = await findWithKeyTried(deps, caller, target, signal);
       const credentials = await openCredentials(deps, reader, before);
       const options = { signal, ifVerified };
       const isConverted = await verifyConversion(deps, caller, before, credentials, options);
-      return { before, credentials, isConverted };
+      return { before, isNewKey, credentials, isConverted };
     });
     if (isConverted) return readConnection(deps, caller, [sql`id = ${id}`]);
     const resolved = resolveAppAndMethod(deps, before);
@@ -65,6 +65,7 @@ export async function verifyConnection(
     const result = await verifyCredentials(deps, caller, resolved, credentials, {
       signal,
       connection: before,
+      mayReuseToken: isNewKey,
     });
     const { name: connectionName, projectId } = before;
     const outcome = result.status === 'VERIFIED' ? 'OK' : result.code;
@@ -84,22 +85,27 @@ function assertComplete(method: AuthMethod, { publicCredentials }: AppConnection
   throw new AppError('CONNECTION_PENDING', message, { remedy });
 }
 
-/** Finds the connection, after its pending key was tried, if it has one. */
+/**
+ * Finds the connection, after its pending key was tried, if it has one.
+ *
+ * @returns `isNewKey`: whether the app has just accepted that key
+ */
 async function findWithKeyTried(
   deps: ConnectionDeps,
   caller: Caller,
   target: { id: string; app?: string },
   signal: AbortSignal | undefined,
-): Promise<AppConnection> {
+): Promise<{ connection: AppConnection; isNewKey: boolean }> {
   const { orgId } = caller;
   const { id } = target;
   const find = () =>
     findConnection(deps.database.forOrganisation(orgId), caller, target, { withSecrets: true });
   const connection = await find();
-  if (!findPendingKey(connection)) return connection;
+  if (!findPendingKey(connection)) return { connection, isNewKey: false };
   const actor = withRequestContext({ ...caller.actor, action: 'VERIFY_CONNECTION', outcome: 'OK' });
-  await tryPendingKey(deps, { orgId, id }, actor, await rateLimitedOutbound(deps, caller), signal);
-  return find();
+  const outbound = await rateLimitedOutbound(deps, caller);
+  const tried = await tryPendingKey(deps, { orgId, id }, actor, outbound, signal);
+  return { connection: await find(), isNewKey: tried?.status === 'VERIFIED' };
 }
 
 /** The result of validating credentials. `PENDING`: this server makes their key pair when a connection is created. */

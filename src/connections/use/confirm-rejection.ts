@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { withRequestContext } from '../../audit/hash-chain.ts';
 import type { Caller } from '../../identity/caller.ts';
 import { findPendingKey } from '../credentials/key-states.ts';
+import { verifyWithSession } from '../credentials/sessions.ts';
 import { type ConnectionDeps, unmeteredOutbound } from '../deps.ts';
 import { tryPendingKey } from '../managed-keys/activate-pending-key.ts';
 import { storeVerification } from '../operations/store-verification.ts';
@@ -33,7 +34,8 @@ export async function confirmRejection(
     if (next?.status === 'VERIFIED') return;
   }
   const budgeted = budgetedOutbound(deps.budgets, connection, { app, method }, credentials, outbound);
-  const result = await method.verify(credentials, budgeted);
+  const target = { app, method, orgId: caller.orgId };
+  const result = await verifyWithSession(deps, target, credentials, budgeted, { connectionId });
   if (result.status !== 'REJECTED') return;
   const event = {
     ...attempt,

@@ -6,6 +6,7 @@ import type { Secret } from '../../common/secret.ts';
 import type { Database } from '../../database/database.ts';
 import { AppConnection } from '../app-connection.entity.ts';
 import { openCredentials, retryIfReplaced } from '../credentials/seal.ts';
+import { findSession } from '../credentials/sessions.ts';
 import { listAwaitedFields } from '../deferrable-fields.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 import { SecretMask } from './secret-mask.ts';
@@ -48,9 +49,6 @@ class OpenedConnections {
     ttlResolution: 100,
   });
 
-  /** By connection and credentials. They last longer than opened connections, because they can have access tokens. */
-  readonly #authorizers = new LRUCache<string, Authorizer>({ max: maxConnections });
-
   constructor(deps: Pick<ConnectionDeps, 'apps' | 'database' | 'vault'>) {
     this.#deps = deps;
     deps.database.changes.watch((orgId) => this.#forget(orgId));
@@ -79,20 +77,19 @@ class OpenedConnections {
     const mask = new SecretMask(Object.values(credentials.secret));
     const { use } = method;
     const isComplete = listAwaitedFields(method, credentials.public).length === 0;
-    const authorizer = isComplete ? this.#findAuthorizer(connection, use, credentials) : incomplete;
+    const authorizer = isComplete ? this.#createAuthorizer(connection, method, use, credentials) : incomplete;
     const origin = use.getOrigin(credentials);
     return { connection, app, method, credentials, use, authorizer, origin, mask };
   }
 
-  #findAuthorizer(
-    { id, credentialsHash }: AppConnection,
+  #createAuthorizer(
+    { id: connectionId, credentialsHash }: AppConnection,
+    method: AuthMethod,
     use: ConnectionUse,
     credentials: Credentials,
   ): Authorizer {
-    const key = `${id} ${credentialsHash}`;
-    const authorizer = this.#authorizers.get(key) ?? use.createAuthorizer(credentials);
-    this.#authorizers.set(key, authorizer);
-    return authorizer;
+    const session = findSession(this.#deps, method, { connectionId, credentialsHash }, credentials);
+    return use.createAuthorizer(credentials, session);
   }
 
   #forget(orgId: string | undefined): void {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { OAuth, TokenClient } from '../../../oauth/oauth.ts';
+import type { OAuth, OAuthClient } from '../../../oauth/oauth.ts';
 import type { OutboundResponse } from '../../../outbound/buffered-response.ts';
 import { parseJson } from '../../../outbound/json.ts';
 import type { Outbound } from '../../../outbound/outbound.ts';
@@ -41,12 +41,13 @@ export async function registerKeys(
   credentials: Credentials,
   changes: KeysToRegister,
   outbound: Outbound,
-  signal?: AbortSignal,
+  signal: AbortSignal | undefined,
+  session: OAuthClient,
 ): Promise<KeyRegistration> {
   const client = toTokenClient(oauth, credentials);
   if (!client.scopes.includes(scope)) return { status: 'UNSUPPORTED' };
   const { add, remove = [] } = changes;
-  const okta = new AppKeys(oauth, client, outbound, signal);
+  const okta = new AppKeys(client, session, outbound, signal);
   const toFailure = (refusal: OutboundResponse): KeyRegistration => ({
     status: 'FAILED',
     ...diagnoseKeyRefusal(refusal, client.clientId, changes),
@@ -71,19 +72,24 @@ export async function registerKeys(
   }
 }
 
-/** The requests for the keys of an app, with an access token of its own. */
+/** The requests for the keys of an app. */
 class AppKeys {
-  readonly #session: ReturnType<OAuth['createClient']>;
+  readonly #session: OAuthClient;
   readonly #base: URL;
   readonly #outbound: Outbound;
   readonly #signal: AbortSignal | undefined;
   readonly #timeLeft = startTimeLimit(maxRegistrationMs);
 
-  constructor(oauth: OAuth, client: TokenClient, outbound: Outbound, signal: AbortSignal | undefined) {
-    this.#session = oauth.createClient(client);
+  constructor(
+    { clientId, tokenUrl }: { clientId: string; tokenUrl: URL },
+    session: OAuthClient,
+    outbound: Outbound,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#session = session;
     // Okta makes the client id equal to the id of the app, unless another one is chosen when the app is created.
-    const appId = encodeURIComponent(client.clientId);
-    this.#base = new URL(`/api/v1/apps/${appId}/credentials/jwks`, client.tokenUrl);
+    const appId = encodeURIComponent(clientId);
+    this.#base = new URL(`/api/v1/apps/${appId}/credentials/jwks`, tokenUrl);
     this.#outbound = outbound;
     this.#signal = signal;
   }

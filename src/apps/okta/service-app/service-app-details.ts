@@ -7,7 +7,7 @@ import type { AdminRole } from './admin-role.ts';
 
 /** A service app that Okta has accepted, and what its verification has found. */
 export interface AcceptedServiceApp {
-  organisationId: string;
+  organisation: { id: string; name: string | null };
   /** Those that were asked for, and all of which Okta has granted. The host could hide the token in others. */
   scopes: readonly string[];
   token: { token: Secret; type: 'Bearer' | 'DPoP' };
@@ -19,22 +19,37 @@ export interface AcceptedServiceApp {
 const organisationScopes = ['okta.orgs.read', 'okta.orgs.manage'];
 
 /**
- * Asks Okta for the name of the organisation, if the scopes allow that, and sums up what the verification has found.
+ * Asks Okta for the name of the organisation, if the scopes allow that.
+ *
+ * @returns null if there is no name
+ */
+export async function findOrganisationName(
+  scopes: readonly string[],
+  ask: (path: string) => Promise<OutboundResponse | undefined>,
+): Promise<string | null> {
+  const isReadable = organisationScopes.some((scope) => scopes.includes(scope));
+  const response = isReadable ? await ask('/api/v1/org').catch(() => undefined) : undefined;
+  return response?.status === 200 ? readOrganisationName(response.body) : null;
+}
+
+/**
+ * Sums up what the verification has found.
  *
  * @throws Error if the host sends parts of the access token back
  */
-export async function findServiceAppDetails(
-  { organisationId, scopes, token: { token, type }, role, clock }: AcceptedServiceApp,
-  ask: (path: string) => Promise<OutboundResponse | undefined>,
-): Promise<VerificationDetails> {
-  const isReadable = organisationScopes.some((scope) => scopes.includes(scope));
-  const response = isReadable ? await ask('/api/v1/org').catch(() => undefined) : undefined;
-  const name = response?.status === 200 ? readOrganisationName(response.body) : null;
+export function describeServiceApp({
+  organisation,
+  scopes,
+  token: { token, type },
+  role,
+  clock,
+}: AcceptedServiceApp): VerificationDetails {
+  const { name } = organisation;
   const labels = (role.roles ?? []).flatMap(({ type, label }) => [type, label ?? '']);
   if (token.isEchoedIn([name ?? '', ...labels])) throw new Error('The host repeats the access token.');
   const warning = describeClockDifference(clock);
   return {
-    organisation: { id: organisationId, name },
+    organisation,
     scopes: [...scopes],
     usesDpop: type === 'DPoP',
     ...role,

@@ -1,3 +1,4 @@
+import type { OAuthClient } from '../../../oauth/oauth.ts';
 import type { AppSettings, AuthMethod } from '../../app.ts';
 import type { Field } from '../../credentials.ts';
 import { serviceAppDetails } from '../details-schema.ts';
@@ -5,11 +6,12 @@ import { clientIdSchema } from './client-id.ts';
 import { createServiceAppKeys, keyIdSchema, privateKeySchema, requireOAuth } from './private-key.ts';
 import { registerKeys } from './register-keys.ts';
 import { scopesSchema } from './scopes.ts';
+import { toTokenClient } from './token-client.ts';
 import { createServiceAppUse } from './use.ts';
 import { verifyServiceApp } from './verify.ts';
 
 /** The method of service apps: OAuth 2.0 client credentials with `private_key_jwt` and DPoP, as Okta recommends. */
-export function serviceApp({ oauth }: AppSettings, instanceUrl: Field): AuthMethod {
+export function serviceApp({ oauth }: AppSettings, instanceUrl: Field): AuthMethod<OAuthClient> {
   return {
     id: 'service-app',
     label: 'Service app',
@@ -80,11 +82,15 @@ export function serviceApp({ oauth }: AppSettings, instanceUrl: Field): AuthMeth
     hasOwnCredentialsType: true,
     managedKeys: {
       ...createServiceAppKeys(oauth),
-      register: (credentials, keys, outbound, signal) =>
-        registerKeys(requireOAuth(oauth), credentials, keys, outbound, signal),
+      register: (credentials, keys, outbound, signal, session) =>
+        registerKeys(requireOAuth(oauth), credentials, keys, outbound, signal, session),
     },
-    verify: (credentials, outbound, signal) =>
-      verifyServiceApp(requireOAuth(oauth), credentials, outbound, signal),
+    createSession: (credentials) => {
+      const tools = requireOAuth(oauth);
+      return tools.createClient(toTokenClient(tools, credentials));
+    },
+    verify: (credentials, outbound, signal, options) =>
+      verifyServiceApp(requireOAuth(oauth), credentials, outbound, signal, options),
     details: serviceAppDetails,
     use: createServiceAppUse(oauth),
   };

@@ -1,19 +1,17 @@
 import { Secret } from '../../../common/secret.ts';
-import type { OAuth } from '../../../oauth/oauth.ts';
+import type { OAuth, OAuthClient } from '../../../oauth/oauth.ts';
 import { AuthorizationError, type ConnectionUse } from '../../use.ts';
 import { readRequestId } from '../parse-response.ts';
 import { oktaUse } from '../use.ts';
 import { requireOAuth } from './private-key.ts';
-import { toTokenClient } from './token-client.ts';
 import { diagnoseTokenFailure } from './token-failure.ts';
 
 /** Requests through a connection with a service app. */
-export function createServiceAppUse(oauth: OAuth | undefined): ConnectionUse {
+export function createServiceAppUse(oauth: OAuth | undefined): ConnectionUse<OAuthClient> {
   return {
     ...oktaUse,
-    createAuthorizer(credentials) {
-      const { createClient, TokenRequestError } = requireOAuth(oauth);
-      const client = createClient(toTokenClient(requireOAuth(oauth), credentials));
+    createAuthorizer(_, client) {
+      const { TokenRequestError } = requireOAuth(oauth);
       return {
         async authorize(request, outbound) {
           try {
