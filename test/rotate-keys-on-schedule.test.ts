@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type OktaStandIn, startOktaStandIn } from './testkit/okta-standin.ts';
 import { updateMutation } from './testkit/operations.ts';
@@ -187,6 +188,36 @@ describe('the schedule of key rotations', () => {
     const path = '/api/v1/apps/:app/credentials/jwks';
     const changed = [`${path}/:key`, `${path}/:key/lifecycle/:transition`];
     expect(buckets.map(({ bucket }) => bucket)).toEqual(expect.arrayContaining(changed));
+  });
+
+  it('removes the keys of the server in Okta after a conversion to a key of the caller, and no other key', async () => {
+    const app = await RotatingApp.create(standIn, organisation, { scopes: registeringScopes });
+    const rotated = await app.rotate();
+    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const own = { ...publicKey.export({ format: 'jwk' }), kid: 'own', alg: 'ES256', use: 'sig' };
+    const foreign = { ...own, kid: 'foreign' };
+    await app.configure({ scopes: registeringScopes, keys: [...publicJwks(rotated), own, foreign] });
+    await organisation.client.request(
+      `mutation ($id: UUID!, $to: ConvertOktaConnectionInput!) {
+        convertOktaConnection(id: $id, to: $to) { appConnection { id } }
+      }`,
+      {
+        id: app.id,
+        to: {
+          ...{ clientId: app.clientId, scopes: registeringScopes, keyId: 'own' },
+          privateKey: privateKey.export({ format: 'pem', type: 'pkcs8' }),
+        },
+      },
+    );
+    expect(keyStates(await app.read())).toEqual(['RETIRED', 'RETIRED', 'ACTIVE']);
+    // The other server may use the old key for another moment.
+    expect(await app.keysInOkta()).toHaveLength(4);
+    await setClocksAhead(0.01);
+    await untilKeys(app, ['ACTIVE']);
+    expect(await app.keysInOkta()).toEqual(['ACTIVE own', 'ACTIVE foreign']);
+    expect(keyIds(await app.read())).toEqual(['own']);
+    const removed = (await listKeyEvents(app)).filter(({ action }) => action === 'REMOVE_CONNECTION_KEY');
+    expect(removed).toMatchObject(keyIds(rotated).map((targetName) => ({ targetName, outcome: 'OK' })));
   });
 
   it('looks at keys that a server with a wrong clock has postponed by more than a wait', async () => {

@@ -51,6 +51,8 @@ export interface ManagedKeys<Session = unknown> {
    * @throws InvalidKeyError if the app cannot use it
    */
   read(credentials: Credentials): Promise<KeyPair>;
+  /** Whether the credentials may allow `register`. Without a value, they never do. */
+  mayRegister?(credentials: Pick<Credentials, 'public'>): boolean;
   /**
    * Adds and removes keys at the app, which the credentials may be allowed to do. It can be repeated. Absent: only a person can.
    *

@@ -230,6 +230,11 @@ const AppConnectionSchema = defineEntity({
       properties: ['keysDueAt'],
       where: '"is_platform_managed_credentials" and "deleted_at" is null',
     },
+    {
+      name: 'app_connection_by_key_removal',
+      properties: ['keysDueAt'],
+      where: 'not "is_platform_managed_credentials" and "keys_due_at" is not null and "deleted_at" is null',
+    },
   ],
 });
 

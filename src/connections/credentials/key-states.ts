@@ -31,6 +31,19 @@ export function findPendingKey({ keys }: WithKeys): ConnectionKey | undefined {
   return keys?.find(({ state }) => state === 'PENDING');
 }
 
+/** Returns the keys of a connection that others have replaced. */
+export function listRetiredKeys({ keys }: WithKeys): ConnectionKey[] {
+  return (keys ?? []).filter(({ state }) => state === 'RETIRED');
+}
+
+/** Returns the keys of a connection after a key of the caller has replaced all of them. */
+export function retireKeys(connection: WithKeys, now: Date): ConnectionKey[] {
+  const retiredAt = now.toISOString();
+  return (connection.keys ?? []).map((key) =>
+    key.state === 'RETIRED' ? key : { ...key, state: 'RETIRED', retiredAt },
+  );
+}
+
 /** Returns the keys with a new one, which is not used yet. */
 export function addPendingKey(connection: ChangingKeys, { publicKey }: KeyPair, now: Date): ConnectionKey[] {
   const key: ConnectionKey = { ...publicKey, createdAt: now.toISOString(), state: 'PENDING' };

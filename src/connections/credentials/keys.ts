@@ -9,7 +9,7 @@ import { listAwaitedFields } from '../deferrable-fields.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import type { UpdateConnection } from '../update-input.ts';
 import { noExpiry } from './expiry.ts';
-import { listPublishedKeys } from './key-states.ts';
+import { listPublishedKeys, listRetiredKeys } from './key-states.ts';
 import type { VerificationColumns } from './verify.ts';
 
 /** The columns of a connection about its key pair. */
@@ -116,7 +116,9 @@ export async function prepareChangedKeys(
     return { credentials, columns: {} };
   const pair = await readKeyPair(managedKeys, credentials);
   const secret = { ...credentials.secret, [privateKeyField]: pair.privateKey };
-  return { credentials: { ...credentials, secret }, columns: { keys: [toActiveKey(pair)] } };
+  // Those that this server has made and not removed at the app yet.
+  const retired = listRetiredKeys(before);
+  return { credentials: { ...credentials, secret }, columns: { keys: [...retired, toActiveKey(pair)] } };
 }
 
 /** Whether a connection has a key of this server that the app has not accepted yet. */

@@ -25,16 +25,20 @@ export function keyRotations(deps: ConnectionDeps, days: number, intervalMs: num
   });
 }
 
-/** Finds the connections whose keys are due, those with a new key first, and those that a server with a wrong clock has postponed. */
+/**
+ * Finds the connections whose keys are due, those with a new key first, and those that a server with a wrong clock has postponed. A
+ * connection with a key of the caller is due if keys that servers had made for it are still to be removed.
+ */
 function findDue({ database }: ConnectionDeps, days: number): Promise<DueConnection[]> {
   const now = currentTime();
   return database.asSystem().execute(
     `select org_id as "orgId", id as "connectionId" from app_connection
-      where is_platform_managed_credentials and deleted_at is null and (keys_due_at <= ? or keys_due_at > ?
+      where deleted_at is null and ((is_platform_managed_credentials and (keys_due_at <= ? or keys_due_at > ?
         or (keys_due_at is null and last_verified_at is not null and (keys @> '[{"state": "PENDING"}]'
-          or (verification_status <> 'REJECTED' and ${isOldSql}))))
+          or (verification_status <> 'REJECTED' and ${isOldSql})))))
+          or (not is_platform_managed_credentials and (keys_due_at <= ? or keys_due_at > ?)))
         and ${isEnabledSql('org_id')}
       order by keys_due_at limit ${maxConnections}`,
-    [now, latestLook(now), now, days, days],
+    [now, latestLook(now), now, days, days, now, latestLook(now)],
   );
 }

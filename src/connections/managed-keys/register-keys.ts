@@ -3,7 +3,7 @@ import { serverActor } from '../../audit/hash-chain.ts';
 import { currentTime } from '../../common/clock.ts';
 import type { Outbound } from '../../outbound/outbound.ts';
 import type { AppConnection, ConnectionKey } from '../app-connection.entity.ts';
-import { findPendingKey } from '../credentials/key-states.ts';
+import { findPendingKey, listRetiredKeys } from '../credentials/key-states.ts';
 import { retryIfReplaced } from '../credentials/seal.ts';
 import { findSession } from '../credentials/sessions.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
@@ -49,8 +49,8 @@ export async function removeRetiredKeys(
   const now = currentTime();
   let retired: ConnectionKey[] = [];
   let unused: ConnectionKey[] = [];
-  const outcome = await register(deps, target, serverActor, { outbound, signal }, ({ keys }) => {
-    retired = (keys ?? []).filter(({ state }) => state === 'RETIRED');
+  const outcome = await register(deps, target, serverActor, { outbound, signal }, (connection) => {
+    retired = listRetiredKeys(connection);
     unused = retired.filter((key) => isRemovable(key, now));
     return unused.length > 0 ? { remove: unused.map(({ keyId }) => keyId) } : undefined;
   });
@@ -72,7 +72,7 @@ async function register(
   choose: (connection: AppConnection) => KeysToRegister | undefined,
 ): Promise<KeyRegistration | undefined> {
   const opened = await retryIfReplaced(() => readWithCredentials(deps, target));
-  if (!opened?.connection.isPlatformManagedCredentials) return undefined;
+  if (!opened) return undefined;
   const { connection, credentials } = opened;
   const { app, method } = resolveAppAndMethod(deps, connection);
   const { managedKeys } = method;

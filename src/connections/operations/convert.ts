@@ -13,7 +13,8 @@ import {
   noConversion,
   replaceConversionSecrets,
 } from '../credentials/conversion.ts';
-import { needsKeyPair, prepareKeys } from '../credentials/keys.ts';
+import { retireKeys } from '../credentials/key-states.ts';
+import { type KeyColumns, needsKeyPair, prepareKeys } from '../credentials/keys.ts';
 import { addRevocation, assertRevocable } from '../credentials/revocation.ts';
 import {
   assertSameCredentials,
@@ -26,6 +27,7 @@ import { splitCredentials } from '../credentials/split.ts';
 import { verifyNewCredentials } from '../credentials/verify.ts';
 import { type ConnectionDeps, requireApp, resolveAppAndMethod } from '../deps.ts';
 import { withoutNextPrivateKey } from '../managed-keys/next-private-key.ts';
+import { removalTime } from '../managed-keys/rotation-schedule.ts';
 import { convertPayloadFields, type FieldPaths, requireSelectable } from '../payload-authorization.ts';
 import { assertVersion, changeConnection, type PrepareAlongside } from '../persistence/change-connection.ts';
 import { findConnection } from '../persistence/find-connection.ts';
@@ -197,8 +199,24 @@ async function completeConversion(
   const columns = {
     ...{ method: method.id, keyRegistrationFailure: null },
     ...{ ...prepared.columns, ...verification, ...sealed, ...noConversion, ...revocation?.columns },
+    ...keepKeysToRemove(before, method, prepared),
   };
   return { columns, credentials, fields: listConvertedFields(before, method, prepared.credentials) };
+}
+
+/** Keeps the keys of the server that a key of the caller replaces until they are removed at the app, if the credentials may do that. */
+function keepKeysToRemove(
+  before: AppConnection,
+  { id, managedKeys }: AuthMethod,
+  { credentials, columns }: { credentials: Credentials; columns: KeyColumns },
+): Partial<AppConnection> {
+  const isPossible = before.method === id && managedKeys?.mayRegister?.(credentials);
+  if (!isPossible || !before.isPlatformManagedCredentials) return {};
+  const now = currentTime();
+  return {
+    keys: [...retireKeys(before, now), ...(columns.keys ?? [])],
+    keysDueAt: removalTime({ retiredAt: now.toISOString() }),
+  };
 }
 
 /** Returns the names of the fields that a completed conversion changes. */

@@ -12,6 +12,7 @@ import {
   toConversionVerification,
   toConverted,
 } from '../credentials/conversion.ts';
+import { listRetiredKeys } from '../credentials/key-states.ts';
 import { addRevocation } from '../credentials/revocation.ts';
 import { assertSameCredentials, type StoredCredentials, sealCredentials } from '../credentials/seal.ts';
 import { verificationColumns, verifyCredentials } from '../credentials/verify.ts';
@@ -52,7 +53,8 @@ export async function verifyConversion(
   }
   const revocation = before.conversion?.revokeOldToken ? addRevocation(before, stored) : undefined;
   const credentials = { ...pending, inactive: replaceConversionSecrets({ ...stored, ...revocation }) };
-  const { keys, isPlatformManagedCredentials } = converted;
+  const { isPlatformManagedCredentials } = converted;
+  const keys = [...listRetiredKeys(before), ...(converted.keys ?? [])];
   const columns = {
     ...{ method: method.id, keyRegistrationFailure: null },
     ...{ keys, isPlatformManagedCredentials },

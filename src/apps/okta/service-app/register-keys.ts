@@ -4,6 +4,7 @@ import type { OutboundResponse } from '../../../outbound/buffered-response.ts';
 import { parseJson } from '../../../outbound/json.ts';
 import type { Outbound } from '../../../outbound/outbound.ts';
 import { OutboundError } from '../../../outbound/outbound-error.ts';
+import { splitList } from '../../app.ts';
 import type { Credentials } from '../../credentials.ts';
 import type { KeyRegistration, KeysToRegister, PublicKey } from '../../managed-keys.ts';
 import { ownOutboundError } from '../../map-outbound-error.ts';
@@ -13,6 +14,11 @@ import { toTokenClient } from './token-client.ts';
 
 /** The scope that allows an app to change its keys. */
 const scope = 'okta.apps.manage';
+/** Whether the scopes of credentials allow the app to change its keys. */
+export function mayRegisterKeys({ public: { scopes = '' } }: Pick<Credentials, 'public'>): boolean {
+  return splitList(scopes).includes(scope);
+}
+
 /** How long a registration takes at most. */
 const maxRegistrationMs = 10_000;
 
@@ -44,8 +50,8 @@ export async function registerKeys(
   signal: AbortSignal | undefined,
   session: OAuthClient,
 ): Promise<KeyRegistration> {
+  if (!mayRegisterKeys(credentials)) return { status: 'UNSUPPORTED' };
   const client = toTokenClient(oauth, credentials);
-  if (!client.scopes.includes(scope)) return { status: 'UNSUPPORTED' };
   const { add, remove = [] } = changes;
   const okta = new AppKeys(client, session, outbound, signal);
   const toFailure = (refusal: OutboundResponse): KeyRegistration => ({

@@ -4,7 +4,7 @@ import type { Field } from '../../credentials.ts';
 import { serviceAppDetails } from '../details-schema.ts';
 import { clientIdSchema } from './client-id.ts';
 import { createServiceAppKeys, keyIdSchema, privateKeySchema, requireOAuth } from './private-key.ts';
-import { registerKeys } from './register-keys.ts';
+import { mayRegisterKeys, registerKeys } from './register-keys.ts';
 import { scopesSchema } from './scopes.ts';
 import { toTokenClient } from './token-client.ts';
 import { createServiceAppUse } from './use.ts';
@@ -82,6 +82,7 @@ export function serviceApp({ oauth }: AppSettings, instanceUrl: Field): AuthMeth
     hasOwnCredentialsType: true,
     managedKeys: {
       ...createServiceAppKeys(oauth),
+      mayRegister: mayRegisterKeys,
       register: (credentials, keys, outbound, signal, session) =>
         registerKeys(requireOAuth(oauth), credentials, keys, outbound, signal, session),
     },
