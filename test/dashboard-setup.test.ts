@@ -185,7 +185,37 @@ describe.skipIf(!hasBrowser())('setup links in the dashboard', () => {
     await check.click();
     await page.getByRole('heading', { level: 1, name: 'Okta is connected' }).waitFor();
     await engineer.page.getByText('Verified', { exact: true }).first().waitFor();
+    await changeCredentials(engineer.page);
   });
+
+  /** Changes the client id and the scopes of the connection `service-app`, whose key stays. */
+  async function changeCredentials(page: Page) {
+    await page.getByRole('button', { name: 'Actions for service-app' }).click();
+    await page.getByRole('menuitem', { name: 'Change credentials' }).click();
+    const dialog = page.getByRole('dialog', { name: 'Change the credentials of service-app' });
+    const clientId = dialog.getByRole('textbox', { name: 'Client ID' });
+    const scopes = dialog.getByRole('textbox', { name: 'Scopes' });
+    expect([await clientId.inputValue(), await scopes.inputValue()]).toEqual([
+      '0oa1ab2cd3EF4GH5i0d7',
+      'okta.groups.read okta.users.read',
+    ]);
+    expect(await dialog.locator('input[type=password]').count()).toBe(0);
+    await scopes.fill('users:read');
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await dialog.getByText(/is not the name of a scope of Okta/).waitFor();
+    await expectAccessible(page, 'dialog with a wrong scope');
+    await scopes.and(page.locator(':focus')).fill('okta.users.read, okta.logs.read');
+    await clientId.fill('0oaunknown1234567890');
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await dialog.getByRole('alert').getByText('knows no app with this client id').waitFor();
+    await expectAccessible(page, 'dialog with an unknown client id');
+    await clientId.fill('0oa9zy8xw7VU6TS5r4q3');
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('Changed the credentials of service-app.').waitFor();
+    await page.getByText('0oa9zy8xw7VU6TS5r4q3').waitFor();
+    await page.getByText('okta.logs.read, okta.users.read').first().waitFor();
+    await page.getByText('This server made the key').waitFor();
+  }
 
   it('lead to a service app whose key is rotated on its page, which shows the new key until Okta accepts it', async () => {
     const input = managedInput('rotated', standIn.origin);

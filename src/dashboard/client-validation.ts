@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import type { AuthMethod } from '../apps/app.ts';
 import { createApps } from '../apps/index.ts';
 import type { Issue } from '../common/errors.ts';
 import { Secret } from '../common/secret.ts';
@@ -25,9 +26,20 @@ export function findApp(app: string) {
   return apps.find(({ id }) => toEnumValue(id) === app);
 }
 
+function findMethod(app: string, method: string): AuthMethod | undefined {
+  return findApp(app)?.methods.find(({ id }) => toEnumValue(id) === method);
+}
+
 /** Whether requests can be sent through connections with a method of an app. */
 export function isUsable(app: string, method: string): boolean {
-  return findApp(app)?.methods.some(({ id, use }) => use && toEnumValue(id) === method) ?? false;
+  return findMethod(app, method)?.use !== undefined;
+}
+
+/** A connection, and whether this server made its key. */
+interface ManagedConnection {
+  app: string;
+  method: string;
+  isPlatformManagedCredentials: boolean;
 }
 
 /** The app in names of GraphQL types and operations: `Okta`. */
@@ -75,11 +87,7 @@ export function validateUpdate(app: string, values: FormValues, fields: readonly
  * conversion to a key of the server. Undefined if there is nothing to convert to.
  */
 export function findConversionOption(
-  {
-    app,
-    method,
-    isPlatformManagedCredentials,
-  }: { app: string; method: string; isPlatformManagedCredentials: boolean },
+  { app, method, isPlatformManagedCredentials }: ManagedConnection,
   options: readonly AppOption[],
 ): MethodOption | undefined {
   const definition = findApp(app);
@@ -89,14 +97,30 @@ export function findConversionOption(
   const { methods = [] } = options.find((option) => option.app === app) ?? {};
   const option = methods.find((option) => option.method === toEnumValue(target.id));
   if (!isSame || !option) return option;
-  const { privateKeyField, keyIdField } = target.managedKeys ?? {};
-  const fields = option.fields.filter(({ name }) => name !== privateKeyField && name !== keyIdField);
-  return { ...option, fields };
+  return { ...option, fields: withoutKeyFields(option.fields, target) };
+}
+
+/** The fields of the credentials of a connection that can be changed: not those of a key of the server. */
+export function listChangeableFields(
+  { app, method, isPlatformManagedCredentials }: ManagedConnection,
+  options: readonly AppOption[],
+): readonly FieldOption[] {
+  const option = options.find((option) => option.app === app);
+  const { fields = [] } = option?.methods.find((option) => option.method === method) ?? {};
+  return isPlatformManagedCredentials ? withoutKeyFields(fields, findMethod(app, method)) : fields;
+}
+
+function withoutKeyFields(
+  fields: readonly FieldOption[],
+  method: Pick<AuthMethod, 'managedKeys'> | undefined,
+): FieldOption[] {
+  const { privateKeyField, keyIdField } = method?.managedKeys ?? {};
+  return fields.filter(({ name }) => name !== privateKeyField && name !== keyIdField);
 }
 
 /** Whether the credentials of a connection can be revoked at the app. */
 export function isRevocable({ app, method }: { app: string; method: string }): boolean {
-  return findApp(app)?.methods.some(({ id, revoke }) => revoke && toEnumValue(id) === method) ?? false;
+  return findMethod(app, method)?.revoke !== undefined;
 }
 
 /** Validates a conversion. `fields` are the credential fields in the form. */
@@ -121,6 +145,12 @@ function toCredentials(values: FormValues, fields: readonly FieldOption[]) {
 /** Converts the text of a form to the value of a field. The members of a list are separated by white space or commas. */
 export function toFieldInput({ kind }: Pick<FieldOption, 'kind'>, text: string): string | string[] {
   return kind === 'LIST' ? text.split(/[\s,]+/).filter(Boolean) : text;
+}
+
+/** Converts a public value of the credentials to the text of a form. */
+export function toFieldText(value: unknown): string | undefined {
+  if (Array.isArray(value)) return value.join(' ');
+  return typeof value === 'string' ? value : undefined;
 }
 
 function findMissingFields(values: FormValues, fields: readonly FieldOption[]): Issue[] {

@@ -6,13 +6,14 @@ import type { FieldOption } from './use-options.ts';
 export type FieldErrors = Readonly<Record<string, string>>;
 
 /**
- * Groups issues by field, which is the last part of their path: `apiToken` for `input.credentials.apiToken`. All tags are one field,
+ * Groups issues by field, which is the last name in their path: `apiToken` for `input.credentials.apiToken`. All tags are one field,
  * and an owner is not the connection: `owner.name`.
  */
 export function errorsByField(issues: readonly Issue[]): FieldErrors {
   const errors: Record<string, string> = {};
   for (const { path, message } of issues) {
-    const [last = '', parent] = path.toReversed();
+    // The error of a member of a list is one of the list.
+    const [last = '', parent] = path.filter((part) => !/^\d+$/.test(String(part))).toReversed();
     const field = path.includes('tags') ? 'tags' : parent === 'owner' ? `owner.${last}` : String(last);
     errors[field] = errors[field] ? `${errors[field]} ${message}` : message;
   }

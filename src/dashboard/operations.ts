@@ -20,6 +20,10 @@ export const connectionFields = graphql(`
       ... on OktaCredentials {
         tokenOwner { id login status }
       }
+      ... on OktaServiceAppCredentials {
+        clientId
+        scopes
+      }
     }
     verification {
       status

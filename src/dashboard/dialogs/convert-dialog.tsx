@@ -1,7 +1,13 @@
 import { Button, Checkbox, Group, Loader, Modal, Stack, Text } from '@mantine/core';
 import type { FormEvent } from 'react';
 import { buildConvertMutation } from '../app-mutations.ts';
-import { isRevocable, toFieldInput, toTypeName, validateConversion } from '../client-validation.ts';
+import {
+  isRevocable,
+  toFieldInput,
+  toFieldText,
+  toTypeName,
+  validateConversion,
+} from '../client-validation.ts';
 import type { DetailedConnection } from '../connection/operations.ts';
 import { ErrorAlert } from '../error-alert.tsx';
 import { AcknowledgeUse, CredentialField } from '../fields.tsx';
@@ -16,12 +22,6 @@ interface ConvertDialogProps {
   onClose(): void;
   /** @param text the success message */
   onDone(text: string): void;
-}
-
-/** The text of a public value in a form. */
-function toText(value: unknown): string | undefined {
-  if (Array.isArray(value)) return value.join(' ');
-  return typeof value === 'string' ? value : undefined;
 }
 
 /** Converts a connection to another method, or to a key of the server. The old credentials stay in use until the app accepts the new ones. */
@@ -69,7 +69,7 @@ export default function ConvertDialog({ connection, method, appName, onClose, on
               key={field.name}
               field={field}
               error={errors[field.name]}
-              defaultValue={toText(current[field.name])}
+              defaultValue={toFieldText(current[field.name])}
               isFirst={index === 0}
             />
           ))}

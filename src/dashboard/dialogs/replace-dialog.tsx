@@ -1,24 +1,26 @@
 import { Checkbox, Modal, Text } from '@mantine/core';
-import { isRevocable, toFieldInput } from '../client-validation.ts';
+import { isRevocable, listChangeableFields, toFieldInput, toFieldText } from '../client-validation.ts';
 import { CredentialField } from '../fields.tsx';
 import { type ChangeDialogProps, ChangeForm } from './change-form.tsx';
 
 /** Replaces the credentials. The old ones stay in use until the app accepts the new ones. */
 export default function ReplaceDialog({ connection, options, onClose, onDone }: ChangeDialogProps) {
-  const { name, app, method, credentials } = connection;
+  const { name, app } = connection;
   const option = options.find((option) => option.app === app);
-  const fields = option?.methods.find((option) => option.method === method)?.fields ?? [];
-  const firstSecret = fields.find(({ secret }) => secret);
-  const publicValues: Readonly<Record<string, string | null>> = { instanceUrl: credentials.instanceUrl };
+  const fields = listChangeableFields(connection, options);
+  const isToken = connection.method === 'API_TOKEN';
+  const first = fields.find(({ kind, secret }) => (isToken ? secret : kind !== 'URL'));
+  const publicValues: Readonly<Record<string, unknown>> = connection.credentials;
   return (
     <Modal
       opened
       onClose={onClose}
-      title={`Replace the token of ${name}`}
+      title={isToken ? `Replace the token of ${name}` : `Change the credentials of ${name}`}
       closeButtonProps={{ 'aria-label': 'Close' }}
     >
       <Text size="sm" mb="md">
-        The old token stays in use until {option?.name} accepts the new one.
+        {isToken ? 'The old token stays' : 'The old credentials stay'} in use until {option?.name} accepts the
+        new {isToken ? 'one' : 'ones'}.
       </Text>
       <ChangeForm
         connection={connection}
@@ -31,7 +33,11 @@ export default function ReplaceDialog({ connection, options, onClose, onDone }: 
               .map((field) => [field.name, toFieldInput(field, values[field.name] ?? '')]),
           ),
         })}
-        done={`Replaced the token of ${name}. ${option?.name} accepted it.`}
+        done={
+          isToken
+            ? `Replaced the token of ${name}. ${option?.name} accepted it.`
+            : `Changed the credentials of ${name}.`
+        }
         busy={`Verifying with ${option?.name}…`}
         onClose={onClose}
         onDone={onDone}
@@ -42,9 +48,9 @@ export default function ReplaceDialog({ connection, options, onClose, onDone }: 
               <CredentialField
                 key={field.name}
                 field={field}
-                defaultValue={publicValues[field.name] ?? undefined}
+                defaultValue={toFieldText(publicValues[field.name])}
                 error={errors[field.name]}
-                isFirst={field === firstSecret}
+                isFirst={field === first}
               />
             ))}
             {isRevocable(connection) && (

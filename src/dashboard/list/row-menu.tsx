@@ -29,8 +29,11 @@ export function RowMenu({ connection, onAction }: RowMenuProps) {
       <Menu.Dropdown>
         {item('copy', 'Copy ID')}
         {item('edit', 'Edit details', canWrite)}
-        {/* This server made the key, and takes no other. */}
-        {!connection.isPlatformManagedCredentials && item('replace', 'Replace token', canWrite)}
+        {item(
+          'replace',
+          connection.method === 'API_TOKEN' ? 'Replace token' : 'Change credentials',
+          canWrite,
+        )}
         {item('setup', 'Setup links', canWrite)}
         {item('verify', 'Verify now', scopes.includes('CONNECTIONS_VERIFY'))}
         {item('audit', 'Audit trail', scopes.includes('AUDIT_READ'))}
