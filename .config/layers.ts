@@ -49,7 +49,7 @@ const layers = [
   ['config/*'],
   ['bootstrap/*'],
   ['app/*'],
-  ['cli/codegen/*', 'cli/doctor/*'],
+  ['cli/codegen/*', 'cli/doctor/*', 'cli/import-connections/*'],
   ['cli/*'],
   ['*'],
 ];

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { EntityClass } from '@mikro-orm/core';
 import { GraphQLClient } from 'graphql-request';
@@ -8,6 +8,7 @@ import { entities } from '../src/bootstrap/entities.ts';
 import type { DatabaseLocation } from '../src/database/location.ts';
 import { movedTables, unmovedTables } from '../src/moving/tables.ts';
 import { dataFolder, lastingData, testDatabaseUrl } from './testkit/database.ts';
+import { codeBlocks, readPages } from './testkit/documents.ts';
 import { executeAsOwner } from './testkit/execute-as-owner.ts';
 import { fillOrganisation } from './testkit/filled-organisation.ts';
 import { runProgram, startProgram } from './testkit/in-process.ts';
@@ -358,11 +359,57 @@ describe('npm run export and npm run import', () => {
     await moved.close();
   });
 
+  it('move the first organisation of a laptop as docs/operations/moving.md says, word for word', async () => {
+    const { path } = stack.use(dataFolder());
+    const here: Side = {
+      location: { kind: 'embedded', folder: join(path, 'database') },
+      rootKeys: laptopKey,
+      environment: { DATA_DIR: path, ENCRYPTION_KEYS: laptopKey },
+    };
+    const started = startProgram(here.environment);
+    await started.ready();
+    const apiKey = readFileSync(join(path, 'api-key'), 'utf8').trim();
+    started.kill('SIGTERM');
+    await started.ended();
+    const there = await newProduction(rootKey('production'));
+    const [page] = readPages().filter((each) => each.path === 'docs/operations/moving.md');
+    const values = { RECIPIENT: '', SHA256: '', '/tmp/moved.export': join(folder, 'moved.export') };
+    const runBlock = async (start: string, side: Side) => {
+      const block = codeBlocks(page ?? { path: '', text: '' }).find(({ code }) => code.startsWith(start));
+      const outputs: string[] = [];
+      for (const line of block?.code.trim().split('\n') ?? []) {
+        const words = [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(
+          ([, quoted, plain]) => quoted ?? plain ?? '',
+        );
+        const filled = words.map((word) => values[word.replace('$', '') as keyof typeof values] || word);
+        const [, , name, ...args] = filled.filter((word) => word !== '--silent' && word !== '--');
+        if (words[0] === 'rm') rmSync(filled[1] ?? '');
+        else {
+          const { code, stdout, stderr } = await run(name as 'export', side, ...args);
+          expect([line, code, stderr]).toEqual([line, 0, '']);
+          outputs.push(stdout.trim());
+        }
+      }
+      return outputs;
+    };
+    [values.RECIPIENT = ''] = await runBlock('npm run import --silent', there);
+    const [, exported] = await runBlock('npm run admin -- organisation disable', here);
+    values.SHA256 = exported?.split(' ').at(-1) ?? '';
+    await runBlock('npm run import -- --input', there);
+    await runBlock('npm run admin -- organisation delete', here);
+    expect(existsSync(values['/tmp/moved.export'])).toBe(false);
+    const server = await startTestServer(there);
+    expect(await server.clientFor(apiKey).request('{ projects { nodes { name } } }')).toEqual({
+      projects: { nodes: [{ name: 'First project' }] },
+    });
+    await server.close();
+  });
+
   it('report wrong arguments', async () => {
     const cases: [name: 'export' | 'import', args: string[], says: string][] = [
       ['export', [], 'The option --output FILE is missing.'],
       ['export', ['--outptu', 'x'], 'Unknown option --outptu. Did you mean "--output"?'],
-      ['import', [], 'The option --input FILE is missing.'],
+      ['import', [], 'The option --input FILE or --connections FILE is missing.'],
       ['import', ['--input', 'x', '--sha256', 'abc'], 'The option --sha256 needs 64 hex digits'],
       ['import', ['--input', 'x', '--print-recipient'], 'The option --print-recipient takes only --json'],
     ];

@@ -37,7 +37,7 @@ const commands: Readonly<Record<string, Command>> = {
     load: async () => (await import('./export.ts')).run,
   },
   import: {
-    summary: 'Import organisations from such a file',
+    summary: 'Import organisations from such a file, or connections from CSV or JSON',
     load: async () => (await import('./import.ts')).run,
   },
   doctor: {

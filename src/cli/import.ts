@@ -1,4 +1,4 @@
-/** Imports the organisations of a file of `export`: `npm run import`. */
+/** Imports the organisations of a file of `export`, or connections from a list: `npm run import`. */
 import { commandLine } from '../common/command-name.ts';
 import { StartupError } from '../common/errors.ts';
 import { withStartupLock } from '../database/startup-lock.ts';
@@ -6,6 +6,7 @@ import { countRows, type ImportedOrganisation, importFile } from '../moving/impo
 import { ensureRecipient } from '../moving/recipient.ts';
 import { UsageError } from './arguments.ts';
 import { describeUser } from './describe-user.ts';
+import { runConnectionsImport } from './import-connections.ts';
 import { defineProgram, type Invocation } from './program.ts';
 import { withStores } from './with-stores.ts';
 
@@ -14,7 +15,11 @@ const usage = `${commandLine('import', '--input FILE [--sha256 HEX] [--dry-run] 
     content are not replaced. If it is interrupted, run it again. With --dry-run, nothing is stored.
     --sha256 is what the export has printed; a file that was exported for a recipient needs it.
 ${commandLine('import', '--print-recipient [--json]')}
-    Print the public key of this database, for "export --recipient" on the other side.`;
+    Print the public key of this database, for "export --recipient" on the other side.
+${commandLine('import', '--connections FILE [--url URL] [--api-key-file FILE] [--dry-run] [--json]')}
+    Create connections from CSV or JSON through a running server. The columns are name, project, instanceUrl,
+    method, description, and tokenEnv or tokenFile, which name a variable or a file with the token. With --dry-run,
+    Okta verifies the tokens, and nothing is stored.`;
 
 /** Runs `npm run import`. */
 export const run = defineProgram(
@@ -22,6 +27,9 @@ export const run = defineProgram(
     usage,
     options: {
       input: { type: 'string' },
+      connections: { type: 'string' },
+      url: { type: 'string' },
+      'api-key-file': { type: 'string' },
       sha256: { type: 'string' },
       'dry-run': { type: 'boolean' },
       'print-recipient': { type: 'boolean' },
@@ -29,13 +37,24 @@ export const run = defineProgram(
     },
     failure: 'Cannot import',
   },
-  async ({ input, sha256, 'dry-run': isDryRun = false, 'print-recipient': printsKey, json }, invocation) => {
-    if (printsKey) {
-      if (input !== undefined || sha256 !== undefined || isDryRun)
+  async (given, invocation) => {
+    const { input, connections, sha256, 'dry-run': isDryRun = false, json = false } = given;
+    if (given['print-recipient']) {
+      if (Object.keys(given).some((option) => option !== 'print-recipient' && option !== 'json'))
         throw new UsageError('The option --print-recipient takes only --json beside it.');
       return printRecipient(invocation, json);
     }
-    if (input === undefined) throw new UsageError('The option --input FILE is missing.');
+    if (connections !== undefined) {
+      const other = input === undefined ? 'sha256' : 'input';
+      if (given[other] !== undefined)
+        throw new UsageError(`The options --connections and --${other} exclude each other.`);
+      const options = { connections, url: given.url, apiKeyFile: given['api-key-file'], isDryRun, json };
+      return runConnectionsImport(options, invocation);
+    }
+    if (given.url !== undefined || given['api-key-file'] !== undefined)
+      throw new UsageError('The options --url and --api-key-file belong to --connections.');
+    if (input === undefined)
+      throw new UsageError('The option --input FILE or --connections FILE is missing.');
     if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256))
       throw new UsageError('The option --sha256 needs 64 hex digits, which the export has printed.');
     const request = { path: input, sha256, isDryRun, requestedBy: describeUser() };
@@ -47,7 +66,7 @@ export const run = defineProgram(
   },
 );
 
-function printRecipient(invocation: Invocation, json: boolean | undefined): Promise<number> {
+function printRecipient(invocation: Invocation, json: boolean): Promise<number> {
   return withStores(invocation, async (stores) => {
     const { database, vault } = stores;
     await stores.unlock();
@@ -76,7 +95,7 @@ const resultTexts = {
 function printResult(
   organisations: readonly ImportedOrganisation[],
   { terminal }: Invocation,
-  json: boolean | undefined,
+  json: boolean,
 ): number {
   const conflicts = organisations.flatMap((each) => each.conflicts.map((text) => ({ ...each, text })));
   if (json) {
