@@ -3,7 +3,7 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createOrganisation } from '../src/administration/organisations.ts';
-import { verifyChain } from '../src/audit/hash-chain.ts';
+import { verifyChain } from '../src/audit/verify-chain.ts';
 import { generateApiKey } from '../src/auth/api-keys.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { createConnection, createMutation, okta } from './testkit/operations.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { GraphQLClient } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
-import { verifyChain } from '../src/audit/hash-chain.ts';
+import { verifyChain } from '../src/audit/verify-chain.ts';
 import { entities } from '../src/bootstrap/entities.ts';
 import { createLog } from '../src/common/log.ts';
 import { Secret } from '../src/common/secret.ts';

@@ -2,7 +2,7 @@ import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
-import { verifyChain } from '../src/audit/hash-chain.ts';
+import { verifyChain } from '../src/audit/verify-chain.ts';
 import { createLog } from '../src/common/log.ts';
 import { Secret } from '../src/common/secret.ts';
 import { parseKeyring } from '../src/encryption/keyring.ts';

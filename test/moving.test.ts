@@ -130,7 +130,7 @@ describe('npm run export and npm run import', () => {
 
     const verified = await run('audit:verify', production);
     expect([verified.code, verified.stderr]).toEqual([0, '']);
-    expect(verified.stdout).toMatch(new RegExp(`^organisation ${acme.orgId}: \\d+ events, intact$`, 'm'));
+    expect(verified.stdout).toMatch(new RegExp(`^organisation ${acme.orgId}: \\d+ events, intact\\b`, 'm'));
     const keys = JSON.parse((await run('keys', production, 'status', '--json')).stdout);
     expect(keys).toMatchObject({ dataKeysToRewrap: 0, organisationsToReseal: 1, problems: [] });
 

@@ -1,6 +1,6 @@
 import { gql } from 'graphql-request';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
-import { verifyChain } from '../src/audit/hash-chain.ts';
+import { verifyChain } from '../src/audit/verify-chain.ts';
 import { makeKey, startProvider, type TestProvider } from './testkit/oidc.ts';
 import { type Created, createMutation, okta } from './testkit/operations.ts';
 import { at, restClient } from './testkit/rest.ts';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
-import { verifyChain } from '../src/audit/hash-chain.ts';
+import { verifyChain } from '../src/audit/verify-chain.ts';
 import { Secret } from '../src/common/secret.ts';
 import { purgeExpired } from '../src/connections/operations/purge.ts';
 import { DataKey } from '../src/encryption/data-key.entity.ts';

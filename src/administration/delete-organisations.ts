@@ -33,6 +33,7 @@ const tables: readonly (readonly [table: string, condition: string, maxRows?: nu
   // For each project, PostgreSQL reads all connections, because the foreign key has no index.
   ['project', 'org_id = ?', 10],
   ['audit_event', 'org_id = ?'],
+  ['audit_retention', 'org_id = ?'],
 ];
 
 /** PostgreSQL's `foreign_key_violation`. */

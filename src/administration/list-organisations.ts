@@ -61,11 +61,12 @@ export async function listOrganisations(em: EntityManager): Promise<Organisation
     `select id, name, created_at as "createdAt",
         (select count(*)::int from app_connection where org_id = organisation.id and deleted_at is null) as connections,
         (select count(*)::int from project where org_id = organisation.id) as projects,
-        keys.active as "apiKeys", coalesce(head.seq, 0) as events, ${statusColumns},
+        keys.active as "apiKeys", coalesce(head.seq, 0) - coalesce(deleted.seq, 0) as events, ${statusColumns},
         greatest(keys.used_at, (select at from audit_event
           where audit_event.org_id = organisation.id and audit_event.seq = head.seq)) as "lastActivityAt"
       from organisation
         left join audit_head as head on head.org_id = organisation.id
+        left join audit_retention as deleted on deleted.org_id = organisation.id
         cross join lateral (select max(last_used_at) as used_at,
             (count(*) filter (where revoked_at is null and (expires_at is null or expires_at > ?)))::int as active
           from api_key where org_id = organisation.id) as keys

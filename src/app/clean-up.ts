@@ -2,7 +2,8 @@ import {
   deleteDueOrganisations,
   forgetDeletedOrganisations,
 } from '../administration/delete-organisations.ts';
-import { type Logger, safeErrorFields } from '../common/log.ts';
+import { deleteOldEvents, type RetentionDeps } from '../audit/delete-old-events.ts';
+import { safeErrorFields } from '../common/log.ts';
 import { deleteOldHistory } from '../connections/checks/delete-old-history.ts';
 import { deleteOldOutages } from '../connections/checks/delete-old-outages.ts';
 import { type PurgeDependencies, purgeExpired } from '../connections/operations/purge.ts';
@@ -25,10 +26,10 @@ export interface CleanUp {
 /**
  * Removes expired rows, at start and every hour: organisations that are due for deletion, deleted connections, the usage of
  * connections, setup links, idempotency keys, rate-limit windows, rate budgets, outages, the history of connections, messages of
- * webhooks, counts of e-mails. Uses small transactions, on one server at a time. Each server removes the data keys of deleted
+ * webhooks, counts of e-mails, audit events. Uses small transactions, on one server at a time. Each server removes the data keys of deleted
  * organisations from its memory.
  */
-export function startCleanUp(deps: PurgeDependencies & { log: Logger }): CleanUp {
+export function startCleanUp(deps: PurgeDependencies & RetentionDeps): CleanUp {
   const stopping = new AbortController();
   const { signal } = stopping;
   const tasks = [
@@ -45,6 +46,7 @@ export function startCleanUp(deps: PurgeDependencies & { log: Logger }): CleanUp
     ['history of connections', deleteOldHistory],
     ['messages of webhooks', purgeWebhookMessages],
     ['counts of e-mails', purgeMailCounts],
+    ['audit events', deleteOldEvents],
   ] as const;
   const cleanUp = async () => {
     for (const [what, task] of tasks) {

@@ -204,7 +204,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
       throw error;
     },
   );
-  const cleanUp = startCleanUp({ ...connections, log });
+  const cleanUp = startCleanUp({ ...connections, auditRetentionDays: config.auditRetentionDays, log });
   const works = listScheduledWork(connections, config, deps);
   const schedule = works.length > 0 ? startSchedule({ database, log, tracer }, works) : undefined;
   const webhooks = deps.webhookIntervalMs

@@ -1,4 +1,4 @@
-import type { BrokenChain } from './hash-chain.ts';
+import type { BrokenChain } from './verify-chain.ts';
 
 const problemTexts = {
   added: 'was added',

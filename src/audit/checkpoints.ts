@@ -1,6 +1,7 @@
 import { currentTime } from '../common/clock.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import { AuditHead } from './audit-event.entity.ts';
+import { AuditRetention } from './audit-retention.entity.ts';
 import { type Checkpoint, CheckpointFile, signCheckpoint } from './checkpoint-file.ts';
 import { CheckpointSender, type CheckpointSink } from './checkpoint-sender.ts';
 import type { AuditDeps } from './hash-chain.ts';
@@ -109,9 +110,9 @@ export function startCheckpoints(
   };
 }
 
-/** Returns the organisations whose trails still contain these checkpoints. */
+/** Returns the organisations whose trails still contain these checkpoints, or contained them before old events were deleted. */
 async function findContainedCheckpoints(
-  { database }: AuditDeps,
+  { database, vault }: AuditDeps,
   checkpoints: readonly Checkpoint[],
 ): Promise<ReadonlySet<string>> {
   if (checkpoints.length === 0) return new Set();
@@ -120,7 +121,19 @@ async function findContainedCheckpoints(
       join audit_event event on event.org_id = given."orgId" and event.seq = given.seq and event.hash = given.hash`,
     [JSON.stringify(checkpoints)],
   );
-  return new Set(found.map(({ org_id: orgId }) => orgId));
+  const contained = new Set(found.map(({ org_id: orgId }) => orgId));
+  const missing = checkpoints.filter(({ orgId }) => !contained.has(orgId));
+  if (missing.length === 0) return contained;
+  const em = database.asSystem();
+  const macs = await vault.rowMacs(em);
+  const deletions = await em.find(AuditRetention, { orgId: { $in: missing.map(({ orgId }) => orgId) } });
+  const byOrganisation = new Map(deletions.map((deleted) => [deleted.orgId, deleted]));
+  for (const { orgId, seq, hash } of missing) {
+    const deleted = byOrganisation.get(orgId);
+    if (!deleted || !macs.isAuthentic(em, AuditRetention, deleted)) continue;
+    if (seq < deleted.seq || (seq === deleted.seq && hash === deleted.hash)) contained.add(orgId);
+  }
+  return contained;
 }
 
 async function* listOrganisationBatches({ database }: AuditDeps): AsyncGenerator<string[]> {

@@ -1,4 +1,5 @@
 import { AuditEvent, AuditHead } from '../audit/audit-event.entity.ts';
+import { AuditRetention } from '../audit/audit-retention.entity.ts';
 import { AppConnection } from '../connections/app-connection.entity.ts';
 import { PastOutage, PastStatus } from '../connections/checks/status-history.entity.ts';
 import { ConnectionTag } from '../connections/connection-tag.entity.ts';
@@ -23,6 +24,7 @@ export const entities = [
   AppConnection,
   AuditEvent,
   AuditHead,
+  AuditRetention,
   CallerUsage,
   ConnectionTag,
   ConnectionUsage,

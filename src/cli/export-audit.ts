@@ -5,8 +5,8 @@
 import { z } from 'zod';
 import type { AuditEvent } from '../audit/audit-event.entity.ts';
 import { describeBrokenTrail } from '../audit/broken-trail.ts';
-import { verifyChain } from '../audit/hash-chain.ts';
 import { serializeEvent } from '../audit/serialize-event.ts';
+import { verifyChain } from '../audit/verify-chain.ts';
 import type { Stores } from '../bootstrap/stores.ts';
 import { commandLine } from '../common/command-name.ts';
 import { timestamp } from '../common/date-time.ts';

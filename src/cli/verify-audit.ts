@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { AuditEvent } from '../audit/audit-event.entity.ts';
 import { describeBrokenTrail } from '../audit/broken-trail.ts';
 import { isAuthenticCheckpoint, parseCheckpoints } from '../audit/checkpoint-file.ts';
-import { verifyChain } from '../audit/hash-chain.ts';
+import { type IntactChain, verifyChain } from '../audit/verify-chain.ts';
 import type { Stores } from '../bootstrap/stores.ts';
 import { commandLine } from '../common/command-name.ts';
 import { StartupError } from '../common/errors.ts';
@@ -26,6 +26,12 @@ import { withStores } from './with-stores.ts';
 
 /** The hashes of the checkpoints, by organisation and `seq`. */
 type CheckpointsByOrganisation = Map<string, Map<number, string>>;
+
+function describeIntactTrail({ events, deleted }: IntactChain): string {
+  const intact = `${events} events, intact`;
+  if (!deleted) return intact;
+  return `${intact}; events 1 to ${deleted.seq}, until ${deleted.lastAt.toISOString()}, were older than AUDIT_RETENTION_DAYS and deleted`;
+}
 
 /** Where the results go. */
 interface Output {
@@ -67,7 +73,7 @@ async function verify(
     };
     const result = await verifyChain(() => database.forOrganisation(id), vault, id, { checkpoints, onEvent });
     if ('problem' in result) report(describeBrokenTrail(id, result));
-    else print(`organisation ${id}: ${result.events} events, intact`);
+    else print(`organisation ${id}: ${describeIntactTrail(result)}`);
     for await (const line of history.contradictions(database, id)) report(line);
   }
   for (const id of deletedIds)

@@ -61,6 +61,8 @@ export interface Config {
   auditCheckpointFile: string | undefined;
   /** The HTTP receiver of checkpoints. Absent: none. */
   auditCheckpointReceiver: CheckpointReceiver | undefined;
+  /** The days after which audit events are deleted. Absent: never. */
+  auditRetentionDays: number | undefined;
   /** The mail server. Absent: no e-mails are sent. */
   mail: MailSettings | undefined;
   /** The days during which a deleted connection can be restored. */

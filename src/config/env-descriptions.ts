@@ -96,6 +96,11 @@ export const environmentDocs: Readonly<Record<keyof Environment, VariableDocs>> 
     group: 'Database and storage',
     description: 'The folder of the embedded database and of generated keys.',
   },
+  AUDIT_RETENTION_DAYS: {
+    group: 'Database and storage',
+    description: 'For how many days audit events are kept, at least 7. See [Retention](audit.md#retention).',
+    default: 'they are kept for ever',
+  },
   DELETED_RETENTION_DAYS: {
     group: 'Database and storage',
     description: 'For how many days a deleted connection can be restored before it is purged.',

@@ -102,6 +102,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
       data.AUDIT_CHECKPOINT_FILE ??
       (production ? undefined : resolve(data.DATA_DIR, 'audit-checkpoints.jsonl')),
     auditCheckpointReceiver: parseCheckpointReceiver(data, production),
+    auditRetentionDays: data.AUDIT_RETENTION_DAYS,
     mail: readMailSettings(data),
     deletedRetentionDays: data.DELETED_RETENTION_DAYS,
     connectionKeyRotationDays: data.CONNECTION_KEY_ROTATION_DAYS,

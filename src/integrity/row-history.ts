@@ -15,6 +15,9 @@ const changes: readonly string[] = [
   'RESTORE_CONNECTION',
 ];
 
+/** The version of a new connection, and the least of one whose creation is no longer in the trail. */
+const firstVersion = 1;
+
 /**
  * The state of an organisation's rows as its audit trail implies it. An older copy of a row has a valid MAC; this finds it,
  * because the trail has the later changes.
@@ -42,7 +45,7 @@ export class RowHistory {
 
   #addToConnection(connectionId: string, { action, fields, keyId, subject }: AuditEvent): void {
     const version = this.#versions.get(connectionId);
-    if (action === 'CREATE_CONNECTION') this.#versions.set(connectionId, 1);
+    if (action === 'CREATE_CONNECTION') this.#versions.set(connectionId, firstVersion);
     else if (action === 'PURGE_CONNECTION') {
       // The clean-up trusts `deleted_at`, which a user with write access to the database can forge. Callers may purge live
       // connections.
@@ -51,8 +54,8 @@ export class RowHistory {
         this.#purgedUndeleted.add(connectionId);
       }
       this.#versions.delete(connectionId);
-    } else if (version !== undefined && changes.includes(action) && fields.length > 0) {
-      this.#versions.set(connectionId, version + 1);
+    } else if (changes.includes(action) && fields.length > 0) {
+      this.#versions.set(connectionId, (version ?? firstVersion) + 1);
     }
     if (action === 'DELETE_CONNECTION') this.#deleted.add(connectionId);
     else if (action === 'RESTORE_CONNECTION' || action === 'PURGE_CONNECTION')

@@ -1,6 +1,7 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { ensureUnattributedOrg, operatorActor } from '../administration/organisations.ts';
 import { AuditEvent, AuditHead } from '../audit/audit-event.entity.ts';
+import { AuditRetention } from '../audit/audit-retention.entity.ts';
 import { type AuditDeps, appendEvent } from '../audit/hash-chain.ts';
 import { StartupError } from '../common/errors.ts';
 import { withStartupLock } from '../database/startup-lock.ts';
@@ -74,9 +75,14 @@ async function tablesWithoutMacs(em: EntityManager): Promise<string[]> {
   return found.map(({ name }) => name);
 }
 
-/** Whether rows were signed before, according to the system's audit trail. A row without a MAC is then not an old one. */
+/**
+ * Whether rows were signed before, according to the system's audit trail, from which the event may have been deleted since. A row
+ * without a MAC is then not an old one.
+ */
 async function isSigned(em: EntityManager): Promise<boolean> {
-  return (await em.count(AuditEvent, { orgId: unattributedOrgId, action: 'AUTHENTICATE_ROWS' })) > 0;
+  const orgId = unattributedOrgId;
+  const events = await em.count(AuditEvent, { orgId, action: 'AUTHENTICATE_ROWS' });
+  return events > 0 || (await em.count(AuditRetention, { orgId })) > 0;
 }
 
 /**

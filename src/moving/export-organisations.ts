@@ -1,6 +1,7 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { describeBrokenTrail } from '../audit/broken-trail.ts';
-import { type AuditDeps, verifyChain } from '../audit/hash-chain.ts';
+import type { AuditDeps } from '../audit/hash-chain.ts';
+import { verifyChain } from '../audit/verify-chain.ts';
 import { StartupError } from '../common/errors.ts';
 import { DecryptionError } from '../encryption/jwe.ts';
 import type { RowMacs } from '../encryption/row-macs.ts';

@@ -1,7 +1,8 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { operatorActor } from '../administration/organisations.ts';
 import { describeBrokenTrail } from '../audit/broken-trail.ts';
-import { appendEvent, verifyChain } from '../audit/hash-chain.ts';
+import { appendEvent } from '../audit/hash-chain.ts';
+import { verifyChain } from '../audit/verify-chain.ts';
 import { StartupError } from '../common/errors.ts';
 import type { Database } from '../database/database.ts';
 import { withoutStatementTimeout } from '../database/driver/session.ts';

@@ -1,5 +1,6 @@
 import type { EntityClass } from '@mikro-orm/core';
 import { AuditHead } from '../audit/audit-event.entity.ts';
+import { AuditRetention } from '../audit/audit-retention.entity.ts';
 import { AppConnection } from '../connections/app-connection.entity.ts';
 import { IdempotentRequest } from '../connections/idempotency.entity.ts';
 import { SetupLink } from '../connections/setup-link.entity.ts';
@@ -75,6 +76,7 @@ export const movedTables: readonly MovedTable[] = [
     textKeys: ['caller', 'key'],
     entity: IdempotentRequest,
   }),
+  table('audit_retention', ['org_id'], { ...system, entity: AuditRetention }),
   table('audit_event', ['org_id', 'seq'], system),
   table('api_key', ['id'], { ...closing, entity: ApiKey, unique: 'hash' }),
   table('organisation_deletion', ['id'], {

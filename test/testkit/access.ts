@@ -1,5 +1,5 @@
 import { type GraphQLClient, gql } from 'graphql-request';
-import { verifyChain } from '../../src/audit/hash-chain.ts';
+import { verifyChain } from '../../src/audit/verify-chain.ts';
 import type { TestServer } from './server.ts';
 
 /** The selected fields of an API key. */

@@ -1,3 +1,4 @@
+import { AuditRetention } from '../../src/audit/audit-retention.entity.ts';
 import { type Created, createMutation, okta } from './operations.ts';
 import type { TestOrganisation, TestServer } from './server.ts';
 import { createLink } from './setup-links.ts';
@@ -39,6 +40,10 @@ export async function fillOrganisation(
     [orgId],
   );
   await em.execute("insert into mail_count values (?, 'team@example.com', now(), 1)", [orgId]);
+  const macs = await server.vault.rowMacs(em);
+  const beginning = { orgId, seq: 0, hash: '', lastAt: new Date() };
+  const { mac, lastAt } = macs.signed(em, AuditRetention, beginning);
+  await em.execute("insert into audit_retention values (?, 0, '', ?, ?)", [orgId, lastAt, mac]);
   await em.execute("update app_connection set verification_status = 'UNREACHABLE' where org_id = ?", [orgId]);
   return { connectionId: id, setupLink: secret };
 }

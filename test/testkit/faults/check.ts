@@ -1,5 +1,5 @@
 import { AuditEvent } from '../../../src/audit/audit-event.entity.ts';
-import { verifyChain } from '../../../src/audit/hash-chain.ts';
+import { verifyChain } from '../../../src/audit/verify-chain.ts';
 import { AppConnection } from '../../../src/connections/app-connection.entity.ts';
 import type { Database } from '../../../src/database/database.ts';
 import { lazyScopedEntityManager, ownerSession } from '../../../src/database/driver/session.ts';
