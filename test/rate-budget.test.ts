@@ -4,6 +4,7 @@ import { defaultStreamLimits } from '../src/outbound/outbound.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { type Behaviour, startOkta, type TestOkta, withToken } from './testkit/okta.ts';
 import { type JournalEntry, type OktaStandIn, startOktaStandIn } from './testkit/okta-standin.ts';
+import { updateMutation } from './testkit/operations.ts';
 import { spawnServer } from './testkit/process.ts';
 import { at, createConnectionOverRest, restClient } from './testkit/rest.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
@@ -249,6 +250,15 @@ describe('a 429 of the app', () => {
     const writes = await connectToHost(forASecond, ok);
     const init = { method: 'POST', body: '{}', wait: 10 };
     expect([(await use('/api/v1/users', init)).status, writes()]).toEqual([429, 1]);
+  });
+
+  it('stops updates of credentials too, which change nothing', async () => {
+    const sent = await connectToHost(forAMinute);
+    expect((await use('/api/v1/users/me')).status).toBe(429);
+    const input = { credentials: { apiToken: 'another-good-token' } };
+    const [error] = await errorsOf(organisation.client.request(updateMutation, { id, input }));
+    expect(error?.extensions.code).toBe('UPSTREAM_RATE_LIMITED');
+    expect(sent()).toBe(1);
   });
 
   it('stops verifications too, and the stored result stays', async () => {

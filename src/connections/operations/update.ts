@@ -100,6 +100,8 @@ export async function updateConnection(
           : await verifyNewCredentials(deps, caller, { app, method }, prepared.credentials, {
               signal,
               connectionId: id,
+              // Another host has limits of its own.
+              ...(!isMoved && { connection: before }),
             })),
         ...(await sealCredentials(
           deps,
