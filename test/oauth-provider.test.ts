@@ -1,8 +1,13 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { gql } from 'graphql-request';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { z } from 'zod';
+import type { App, AuthMethod } from '../src/apps/app.ts';
+import { createApps } from '../src/apps/index.ts';
+import { Secret } from '../src/common/secret.ts';
+import { type OAuthClient, oauth } from '../src/oauth/oauth.ts';
 import { type OAuthOkta, startOAuthOkta } from './testkit/oauth-okta.ts';
-import { restClient } from './testkit/rest.ts';
+import { at, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
 let okta: OAuthOkta;
@@ -10,7 +15,11 @@ let server: TestServer;
 let organisation: TestOrganisation;
 beforeAll(async () => {
   okta = await startOAuthOkta();
-  server = await startTestServer({ config: { trustedInstanceHosts: new Set([okta.hostPort]) } });
+  const trustedHosts = new Set([okta.hostPort]);
+  server = await startTestServer({
+    config: { trustedInstanceHosts: trustedHosts },
+    apps: [...createApps({ trustedHosts, oauth }), harbour(okta.origin)],
+  });
   organisation = await server.newOrganisation();
 });
 afterAll(async () => {
@@ -20,6 +29,53 @@ afterAll(async () => {
 afterEach(() => {
   vi.useRealTimers();
 });
+
+/** An app that is not Okta, and whose only method uses the tools of OAuth that every app gets. */
+function harbour(origin: string): App {
+  const field = { placeholder: '', help: 'A value.', whereToFind: 'At the quay.', required: true };
+  const createSession = ({
+    public: { clientId = '' },
+    secret: { key },
+  }: Parameters<AuthMethod['verify']>[0]) =>
+    oauth.createClient({
+      tokenUrl: new URL(tokenPath, origin),
+      ...{ clientId, scopes: ['okta.users.read'], keyId: 'harbour-key' },
+      key: oauth.openPrivateKey(key ?? new Secret('')),
+    });
+  const method: AuthMethod<OAuthClient> = {
+    id: 'key',
+    label: 'Key',
+    description: 'A key.',
+    fields: {
+      clientId: { ...field, label: 'Client', kind: 'TEXT', schema: z.string() },
+      key: {
+        ...{ ...field, label: 'Key', kind: 'SECRET' },
+        schema: z.instanceof(Secret).transform((given) => oauth.parsePrivateKey(given)),
+      },
+    },
+    createSession,
+    async verify(credentials, outbound, _, { session = createSession(credentials) } = {}) {
+      await session.renewToken(outbound);
+      return { status: 'VERIFIED', account: null, upstreamRequestId: null };
+    },
+    use: {
+      getOrigin: () => new URL(origin),
+      createAuthorizer: (_, session) => ({
+        async authorize(request, by) {
+          const { headers, token } = await session.authorize(request, by);
+          return { headers, secret: token };
+        },
+        observe: ({ secret }, response) => secret !== undefined && session.observe(secret, response),
+      }),
+      rejection: { status: 401, isConfirmedBy: () => false },
+    },
+  };
+  const rules = [{ effect: 'ALLOW', path: '/**' }] as const;
+  return {
+    ...{ id: 'harbour', name: 'Harbour', description: 'A harbour.', methods: [method] },
+    usePresets: [{ id: 'ALL', description: 'All requests.', rules }],
+  };
+}
 
 const fields = gql`
   fragment Fields on AppConnection {
@@ -154,5 +210,29 @@ describe('a service app at oidc-provider, with DPoP and nonces required', () => 
       code: 'INSUFFICIENT_PERMISSIONS',
       message: expect.stringContaining('okta.groups.read, okta.users.manage'),
     });
+  });
+});
+
+describe('an app that is not Okta, at oidc-provider', () => {
+  it('gets one access token for its verification and its requests, with DPoP', async () => {
+    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const jwk = { ...publicKey.export({ format: 'jwk' }), kid: 'harbour-key', use: 'sig' };
+    okta.setClient('a-harbour', { scopes: ['okta.users.read'], keys: { jwks: { keys: [jwk] } } });
+    const send = (method: string, path: string, body?: object) =>
+      restClient(server.url, organisation.apiKey)(method, `/api/v1/app-connections/harbour${path}`, body);
+    const key = privateKey.export({ format: 'pem', type: 'pkcs8' });
+    const tokens = okta.countRequests(tokenPath);
+    const created = await send('POST', '', { name: 'quay', credentials: { clientId: 'a-harbour', key } });
+    expect(created.status).toBe(200);
+    const id = String(at(created.body, 'appConnection', 'id'));
+    okta.setNonce('the-nonce-of-the-harbour');
+    for (const path of ['/proxy/one', '/proxy/two?query'])
+      expect(await send('GET', `/${id}${path}`)).toMatchObject({ status: 200 });
+    expect(okta.accepted.slice(-2)).toMatchObject([
+      { url: '/one', clientId: 'a-harbour' },
+      { url: '/two?query', clientId: 'a-harbour' },
+    ]);
+    // The first lacks the nonce of the provider.
+    expect(okta.countRequests(tokenPath) - tokens).toBe(2);
   });
 });

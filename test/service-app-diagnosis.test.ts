@@ -347,6 +347,7 @@ const cases: [string, string, okta.Behaviour, string | null][] = [
     text(JSON.stringify({ ...token, access_token: 'a'.repeat(10_000) })),
     'NOT_AN_OKTA_ORG',
   ],
+  ['an empty token', tokenPath, text(JSON.stringify({ ...token, access_token: '' })), 'NOT_AN_OKTA_ORG'],
   [
     'a token that is an object',
     tokenPath,
