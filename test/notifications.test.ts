@@ -88,7 +88,9 @@ describe('notifications for people', () => {
     expect(received).toMatchObject([
       { to: ['team@example.com'], subject: 'App Connections: 3 events', user: 'sender' },
     ]);
-    const lines = received[0]?.text.split('\n');
+    const [events, end] = received[0]?.text.split('\n\n') ?? [];
+    expect(end).toContain('To stop all e-mails of this organisation to this address: https://');
+    const lines = events?.split('\n');
     expect(lines).toEqual([
       expect.stringMatching(/^\d{4}-\d\d-\d\d \d\d:\d\d UTC {2}payroll was created\. https:\S+$/),
       expect.stringContaining('payroll was updated.'),
@@ -365,6 +367,23 @@ describe('notifications for people', () => {
       await strict.close();
       await open.close();
     }
+  });
+
+  it('by e-mail stop when the owner of the address unsubscribes, which the log of the endpoint says', async () => {
+    const address = 'former@example.com';
+    const { organisation, id } = await start({ url: `mailto:${address}`, format: 'EMAIL' });
+    const sendTest = 'mutation ($id: UUID!) { sendTestWebhook(endpointId: $id) { message { id } } }';
+    await organisation.client.request(sendTest, { id });
+    const first = await until('the e-mail', () => mail.received.find(({ to }) => to.includes(address)));
+    const link = /<(.*)>/.exec(first.header('List-Unsubscribe') ?? '')?.[1] ?? '';
+    expect((await fetch(server.url + new URL(link).pathname, { method: 'POST' })).status).toBe(200);
+    await organisation.client.request(sendTest, { id });
+    const attempts = await until('an attempt', async () => {
+      const [, message] = await listMessages(organisation.client, id);
+      return message?.attempts.length ? message.attempts : undefined;
+    });
+    expect(attempts).toMatchObject([{ status: null, error: 'the owner of the address has unsubscribed' }]);
+    expect(mail.received.filter(({ to }) => to.includes(address))).toHaveLength(1);
   });
 
   it('by e-mail need a mail server', async () => {

@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { generateApiKey } from '../src/auth/api-keys.ts';
 import { Secret } from '../src/common/secret.ts';
+import { listAuditEvents } from './testkit/access.ts';
 import { lastingData } from './testkit/database.ts';
 import { type MailServer, startMailServer } from './testkit/mail-server.ts';
 import { failing, startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
@@ -157,6 +158,75 @@ describe('the owner of a connection', () => {
     expect(end).toContain('connections:write');
     expect(received?.text).not.toContain(apiToken);
     expect(mail.received.filter(({ to }) => to.includes(owner.email))).toHaveLength(1);
+  });
+
+  it('stops its e-mails from one organisation with the link in them, and gets them again', async () => {
+    const [organisation, another] = [await server.newOrganisation(), await server.newOrganisation()];
+    const owner = newOwner();
+    const { id } = await connect(organisation, 'payroll', owner);
+    await connect(another, 'directory', owner);
+    await verify(organisation, id, tokenRejected);
+    await pass(organisation, 1);
+    const [first] = await mailsTo(owner.email, 1);
+    const link = /<(.*)>/.exec(first?.header('List-Unsubscribe') ?? '')?.[1] ?? '';
+    expect(first?.header('List-Unsubscribe-Post')).toBe('List-Unsubscribe=One-Click');
+    expect(first?.text).toContain(`address: ${link}`);
+    expect(link).toMatch(/^https:\/\/connections\.example\/unsubscribe\//);
+    const path = new URL(link).pathname;
+    // As a webmail service sends it.
+    const post = (query = '', target = path) =>
+      fetch(server.url + target + query, {
+        method: 'POST',
+        headers: { origin: 'https://mail.example', 'sec-fetch-site': 'cross-site' },
+        body: new URLSearchParams({ 'List-Unsubscribe': 'One-Click' }),
+      });
+    const isStored = async () => {
+      const rows = await server
+        .asOwner()
+        .execute<{ org_id: string }[]>('select org_id from mail_opt_out where address = ?', [owner.email]);
+      return rows.map((row) => row.org_id);
+    };
+
+    for (const method of ['GET', 'HEAD']) {
+      const page = await fetch(server.url + path, { method });
+      expect([page.status, page.headers.get('content-type')]).toEqual([200, 'text/html; charset=utf-8']);
+    }
+    // A link of another organisation, of another address, and one that was cut off.
+    const [, , orgId = '', signed = ''] = path.split('/');
+    const stranger = Buffer.from('stranger@example.com').toString('base64url');
+    const forged = [
+      path.replace(orgId, another.orgId),
+      path.replace(signed.split('.')[0] ?? '', stranger),
+      path.slice(0, -1),
+    ];
+    for (const target of forged) expect((await post('', target)).status).toBe(404);
+    expect((await fetch(server.url + path, { method: 'DELETE' })).status).toBe(405);
+    expect(await isStored()).toEqual([]);
+
+    for (const _ of ['once', 'twice']) expect((await post()).status).toBe(200);
+    expect(await isStored()).toEqual([organisation.orgId]);
+    const page = await (await fetch(server.url + path)).text();
+    expect(page).toContain(`${owner.email}</strong> gets no e-mails`);
+    await verify(organisation, id);
+    await pass(organisation, 1);
+    await until('the message is dropped', async () =>
+      (await messagesOf(organisation)).every(({ status }) => status === 'DELIVERED') ? true : undefined,
+    );
+    expect(await mailsTo(owner.email, 1)).toHaveLength(1);
+
+    expect((await post('?resume')).status).toBe(200);
+    expect(await isStored()).toEqual([]);
+    await verify(organisation, id, tokenRejected);
+    await pass(organisation, 1);
+    expect(await mailsTo(owner.email, 2)).toHaveLength(2);
+    const events = (await listAuditEvents(organisation.client)).filter(({ action }) =>
+      action.endsWith('SUBSCRIBE_ADDRESS'),
+    );
+    expect(events.map(({ action, targetName }) => [action, targetName])).toEqual([
+      ['UNSUBSCRIBE_ADDRESS', owner.email],
+      ['RESUBSCRIBE_ADDRESS', owner.email],
+    ]);
+    expect(server.logs()).not.toContain(signed);
   });
 
   it('gets the digests of its own connections only, and the next one ten minutes later', async () => {

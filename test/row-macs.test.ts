@@ -314,6 +314,7 @@ describe('MAC coverage of table columns', () => {
     host_certificate: 'It is shown, and decides only when warnings are given.',
     host_outage: 'It is shown, and decides only when checks are made.',
     host_outage_history: 'It is only shown.',
+    mail_opt_out: 'Opt-outs decide only whether e-mails are sent.',
     mail_count: 'Counts decide only when e-mails are sent, for a day.',
     organisation:
       'Its name and its time are shown and decide nothing; its id is in everything that belongs to it.',

@@ -29,6 +29,7 @@ const tables: readonly (readonly [table: string, condition: string, maxRows?: nu
   ['host_outage_history', 'org_id = ?'],
   ['host_certificate', 'org_id = ?'],
   ['mail_count', 'org_id = ?'],
+  ['mail_opt_out', 'org_id = ?'],
   ['app_connection', 'org_id = ?'],
   // For each project, PostgreSQL reads all connections, because the foreign key has no index.
   ['project', 'org_id = ?', 10],

@@ -11,6 +11,7 @@ import { isOwnHost } from '../http/host-check.ts';
 import { sendText } from '../http/http-server.ts';
 import { findProxyHost, findProxyRoute, type ProxyTarget, proxyMethods } from '../rest/proxy.ts';
 import { findPublishedKeys } from '../rest/published-keys.ts';
+import { isUnsubscribePath } from '../webhooks/unsubscribe.ts';
 import type { GraphQLEndpoint } from './graphql-server.ts';
 import type { Readiness } from './readiness.ts';
 import { handleCodeExchange } from './sign-in-exchange.ts';
@@ -23,6 +24,8 @@ export interface RequestHandlerDeps {
   rest(request: IncomingMessage, response: ServerResponse): Promise<void>;
   proxy(target: ProxyTarget, request: IncomingMessage, response: ServerResponse): Promise<void>;
   publishedKeys(connectionId: string, request: IncomingMessage, response: ServerResponse): Promise<void>;
+  /** Links in e-mails lead to it, and mail programs send requests to it. */
+  unsubscribePage(request: IncomingMessage, response: ServerResponse): Promise<void>;
   readiness: Readiness;
   dashboard: DashboardHandler;
   dashboardSettings(): Promise<DashboardSettings>;
@@ -47,6 +50,7 @@ export function createRequestHandler(deps: RequestHandlerDeps) {
     rest,
     proxy,
     publishedKeys,
+    unsubscribePage,
     readiness,
     dashboard,
     dashboardSettings,
@@ -68,6 +72,8 @@ export function createRequestHandler(deps: RequestHandlerDeps) {
     // Anyone may read public keys, from any page and, during development, through a tunnel with a host name of its own.
     const keysOf = isForApp ? undefined : findPublishedKeys(request.url);
     if (keysOf) return publishedKeys(keysOf, request, response);
+    // The link itself shows who may follow it, from any page and any mail program.
+    if (!isForApp && isUnsubscribePath(request.url)) return unsubscribePage(request, response);
     cors.setHeaders(request, response);
     // Protects against DNS rebinding: another site could resolve its own name to this machine.
     if (!config.production && !isForApp && !isOwnHost(request.headers.host, config.host)) {

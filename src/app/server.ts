@@ -34,6 +34,7 @@ import { createRateLimits, unlimited } from '../rate-limits/rate-limits.ts';
 import { createProxy } from '../rest/proxy.ts';
 import { createPublishedKeys } from '../rest/published-keys.ts';
 import { createRest } from '../rest/rest.ts';
+import { createUnsubscribePage } from '../rest/unsubscribe-page.ts';
 import { openMetrics } from '../telemetry/open-metrics.ts';
 import { openTracing } from '../telemetry/open-tracing.ts';
 import { startWebhookDelivery } from '../webhooks/delivery.ts';
@@ -169,6 +170,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     rest,
     proxy,
     publishedKeys: createPublishedKeys(shared),
+    unsubscribePage: createUnsubscribePage(shared),
     readiness,
     dashboard,
     dashboardSettings,

@@ -72,6 +72,9 @@ export const auditActions = {
   ROTATE_WEBHOOK_SECRET: 'A new secret was made for a webhook endpoint.',
   DISABLE_WEBHOOK_ENDPOINT:
     'The server has disabled a webhook endpoint, because every attempt of three days has failed, or because the receiver has answered 410 Gone.',
+  UNSUBSCRIBE_ADDRESS:
+    'The owner of an e-mail address, which is in `targetName`, has stopped the e-mails of the organisation with the link in one of them.',
+  RESUBSCRIBE_ADDRESS: 'The owner of the address gets the e-mails of the organisation again.',
   SEND_TEST_WEBHOOK: 'A test event was sent to a webhook endpoint.',
   REDELIVER_WEBHOOKS: 'Messages of a webhook endpoint are sent again.',
   READ_WEBHOOKS: 'Reading webhook endpoints or their messages. Only refusals are recorded.',

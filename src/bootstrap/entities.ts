@@ -15,6 +15,7 @@ import { Organisation, Project } from '../identity/organisation.entity.ts';
 import { OrganisationDeletion } from '../identity/organisation-deletion.entity.ts';
 import { RateLimit } from '../rate-limits/rate-limit.entity.ts';
 import { MailCount } from '../webhooks/mail-count.entity.ts';
+import { MailOptOut } from '../webhooks/mail-opt-out.entity.ts';
 import { WebhookEndpoint } from '../webhooks/webhook-endpoint.entity.ts';
 import { WebhookMessage } from '../webhooks/webhook-message.entity.ts';
 
@@ -34,6 +35,7 @@ export const entities = [
   IdempotentRequest,
   LastUse,
   MailCount,
+  MailOptOut,
   Organisation,
   OrganisationDeletion,
   PastOutage,

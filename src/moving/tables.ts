@@ -71,6 +71,7 @@ export const movedTables: readonly MovedTable[] = [
   table('host_outage_history', ['org_id', 'origin', 'until'], { ...system, textKeys: ['origin'] }),
   table('host_certificate', ['org_id', 'origin'], { ...system, textKeys: ['origin'] }),
   table('mail_count', ['org_id', 'address'], { ...tenant, textKeys: ['address'] }),
+  table('mail_opt_out', ['org_id', 'address'], { ...tenant, textKeys: ['address'] }),
   table('idempotent_request', ['org_id', 'caller', 'key'], {
     ...tenant,
     textKeys: ['caller', 'key'],

@@ -25,6 +25,8 @@ export interface Mail {
   to: string;
   subject: string;
   text: string;
+  /** Where the recipient stops e-mails. Mail programs show a button for it if it is `https://`. */
+  unsubscribeUrl: string;
 }
 
 /** The reply of the mail server, or why there is none. Both are free of what the mail server says in words. */
@@ -38,6 +40,16 @@ export interface MailResult {
 export interface MailSender {
   send(mail: Mail): Promise<MailResult>;
   close(): void;
+}
+
+/** The headers for one click (RFC 8058). They are not folded: URLs have no spaces. */
+function listHeaders(url: string) {
+  if (!url.startsWith('https://')) return {};
+  const prepared = true;
+  return {
+    'List-Unsubscribe': { prepared, value: `<${url}>` },
+    'List-Unsubscribe-Post': { prepared, value: 'List-Unsubscribe=One-Click' },
+  };
 }
 
 /** How long the mail server may take to connect, to greet, and between two replies, in milliseconds. */
@@ -68,10 +80,14 @@ export async function openMailSender({ url, from }: MailSettings): Promise<MailS
     { from },
   );
   return {
-    async send(mail) {
+    async send({ unsubscribeUrl, ...mail }) {
       try {
         const signal = AbortSignal.timeout(totalTimeoutMs);
-        const { response } = await transport.sendMail({ ...mail, signal });
+        const { response } = await transport.sendMail({
+          ...mail,
+          headers: listHeaders(unsubscribeUrl),
+          signal,
+        });
         return { status: Number.parseInt(response, 10) || 250, error: null };
       } catch (error) {
         const status = error instanceof Error && 'responseCode' in error ? error.responseCode : undefined;

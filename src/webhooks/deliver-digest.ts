@@ -5,8 +5,9 @@ import { countMail } from './mail-limit.ts';
 import { deleteMessages, dropAcceptedKeys, postpone, postponeRest } from './owners.ts';
 import { maxRetries } from './retry.ts';
 import { openWebhookSecrets } from './secrets.ts';
-import { type Senders, sendDigest } from './send.ts';
-import { isDelivered, storeDelivered, storeFailure } from './store-attempt.ts';
+import { type Senders, type SendResult, sendDigest } from './send.ts';
+import { type Attempted, isDelivered, storeDelivered, storeFailure } from './store-attempt.ts';
+import { hasUnsubscribed, toUnsubscribePath } from './unsubscribe.ts';
 import { isForOwners, WebhookEndpoint } from './webhook-endpoint.entity.ts';
 import type { WebhookMessage } from './webhook-message.entity.ts';
 
@@ -43,19 +44,24 @@ export async function deliverDigest(
   }
   const messages = isForOwners(endpoint) ? await dropAcceptedKeys(deps, orgId, due) : due;
   if (messages.length === 0) return nothingSent;
-  const waitUntil =
-    endpoint.format === 'EMAIL'
-      ? await countMail(deps, orgId, recipient ?? new URL(url).pathname)
-      : undefined;
-  if (waitUntil) {
-    await postpone(deps, endpoint, recipient ?? null, waitUntil);
-    return nothingSent;
+  const address = endpoint.format === 'EMAIL' ? (recipient ?? new URL(url).pathname) : undefined;
+  let unsubscribeUrl = '';
+  if (address !== undefined) {
+    if (await hasUnsubscribed(deps, orgId, address)) {
+      if (recipient) await deleteMessages(deps, orgId, messages);
+      else await storeFailure(deps, endpoint, toAttempts(messages, notSubscribed()));
+      return recipient ? nothingSent : { hasFailed: true, pausedUntil: undefined };
+    }
+    const waitUntil = await countMail(deps, orgId, address);
+    if (waitUntil) {
+      await postpone(deps, endpoint, recipient ?? null, waitUntil);
+      return nothingSent;
+    }
+    unsubscribeUrl = deps.getPublicUrl() + (await toUnsubscribePath(deps, orgId, address));
   }
-  const result = await sendDigest(deps, endpoint, messages, { url, signal });
+  const result = await sendDigest(deps, endpoint, messages, { url, unsubscribeUrl, signal });
   if (!result) return { hasFailed: true, pausedUntil: new Date(currentTimeMs() + busyMs) };
-  // One delay for all of them: later events must not use up the attempts of earlier ones, nor earlier ones those of later events.
-  const attempts = Math.min(Math.max(...messages.map((message) => message.attempts)), maxRetries - 1);
-  const attempted = messages.map((message) => ({ message: { ...message, attempts }, result }));
+  const attempted = toAttempts(messages, result);
   const hasFailed = !isDelivered(result);
   await (hasFailed ? storeFailure : storeDelivered)(deps, endpoint, attempted);
   if (recipient && due.length >= maxPending) await postponeRest(deps, endpoint, recipient);
@@ -64,6 +70,17 @@ export async function deliverDigest(
     ? new Date(currentTimeMs() + unreachableMs)
     : readRetryAfter(result.headers, currentTime());
   return { hasFailed, pausedUntil: hasFailed ? pauseEnd : undefined };
+}
+
+function toAttempts(messages: readonly WebhookMessage[], result: SendResult): Attempted[] {
+  // One delay for all of them: later events must not use up the attempts of earlier ones, nor earlier ones those of later events.
+  const attempts = Math.min(Math.max(...messages.map((message) => message.attempts)), maxRetries - 1);
+  return messages.map((message) => ({ message: { ...message, attempts }, result }));
+}
+
+function notSubscribed(): SendResult {
+  const error = 'the owner of the address has unsubscribed';
+  return { at: currentTime().toISOString(), durationMs: 0, status: null, error, headers: {} };
 }
 
 /** Returns where a digest is sent. Digests to owners need no secret of the endpoint, so a damaged data key does not delay them. */

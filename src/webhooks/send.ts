@@ -55,13 +55,14 @@ export async function sendMessage(
  * Sends the lines of messages together, once.
  *
  * @param url the whole address, which the endpoint has only sealed if it is a secret
+ * @param unsubscribeUrl where the recipient of an e-mail stops e-mails
  * @returns as `sendMessage`
  */
 export async function sendDigest(
   { outbound, mail, isRecipientAllowed }: Senders & Pick<QueueDeps, 'isRecipientAllowed'>,
   endpoint: WebhookEndpoint,
   messages: readonly WebhookMessage[],
-  { url, signal }: { url: string; signal: AbortSignal },
+  { url, unsubscribeUrl, signal }: { url: string; unsubscribeUrl: string; signal: AbortSignal },
 ): Promise<SendResult | undefined> {
   const events = combineLines(messages.map(({ body }) => body));
   const recipient = messages[0]?.recipient;
@@ -76,7 +77,8 @@ export async function sendDigest(
     const to = recipient ?? new URL(url).pathname;
     if (!isRecipientAllowed(to))
       return { ...notSent, error: 'EMAIL_RECIPIENT_DOMAINS does not have the domain of the address' };
-    return { ...(await mail.send({ to, ...digest })), headers: {} };
+    const text = `${digest.text}\n\nTo stop all e-mails of this organisation to this address: ${unsubscribeUrl}`;
+    return { ...(await mail.send({ to, ...digest, text, unsubscribeUrl })), headers: {} };
   });
 }
 

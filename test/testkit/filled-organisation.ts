@@ -39,6 +39,7 @@ export async function fillOrganisation(
     "insert into host_certificate values (?, 'https://down.okta.com', now(), now(), now(), null, now() + interval '1 day')",
     [orgId],
   );
+  await em.execute("insert into mail_opt_out values (?, 'former@example.com', now())", [orgId]);
   await em.execute("insert into mail_count values (?, 'team@example.com', now(), 1)", [orgId]);
   const macs = await server.vault.rowMacs(em);
   const beginning = { orgId, seq: 0, hash: '', lastAt: new Date() };

@@ -8,6 +8,8 @@ import { until } from './process.ts';
 export interface ReceivedMail {
   to: string[];
   subject: string;
+  /** The header, or null. */
+  header(name: string): string | null;
   /** The decoded text. */
   text: string;
   user: string | undefined;
@@ -48,6 +50,7 @@ export async function startMailServer(): Promise<MailServer> {
       const [head = '', ...body] = mail.split('\r\n\r\n');
       received.push({
         to: envelope.rcptTo.map(({ address }) => address),
+        header: (name) => new RegExp(`^${name}: (.*)\r$`, 'im').exec(`${head}\r`)?.[1] ?? null,
         subject: /^Subject: (.*)$/m.exec(head)?.[1] ?? '',
         text: decodeQuotedPrintable(body.join('\r\n\r\n')),
         user,

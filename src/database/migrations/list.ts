@@ -37,6 +37,7 @@ import { HostCertificates } from './0055-host-certificates.ts';
 import { MailCounts } from './0056-mail-counts.ts';
 import { ConnectionsOfOrganisations } from './0058-connections-of-organisations.ts';
 import { KeyRemovals } from './0060-key-removals.ts';
+import { MailOptOuts } from './0062-mail-opt-outs.ts';
 import { AuditRetention } from './0063-audit-retention.ts';
 
 /** Every migration, in the order in which they run. A migration that has been released is never edited. */
@@ -80,5 +81,6 @@ export const migrations = [
   { name: '0056-mail-counts', class: MailCounts },
   { name: '0058-connections-of-organisations', class: ConnectionsOfOrganisations },
   { name: '0060-key-removals', class: KeyRemovals },
+  { name: '0062-mail-opt-outs', class: MailOptOuts },
   { name: '0063-audit-retention', class: AuditRetention },
 ];
