@@ -84,12 +84,12 @@ async function addEvents({ orgId }: TestOrganisation, count: number): Promise<vo
 }
 
 let names = 0;
-const connect = (organisation: TestOrganisation, differing: object = {}) => {
+const connect = (organisation: TestOrganisation, differing: object = {}, apiToken = 'a-good-token') => {
   names += 1;
   return createConnection(
     organisation,
     { name: `watched-${names}`, ...differing },
-    { instanceUrl: okta.origin, apiToken: 'a-good-token' },
+    { instanceUrl: okta.origin, apiToken },
   );
 };
 const setDescription = ({ client }: TestOrganisation, id: string, text: string) =>
@@ -194,7 +194,7 @@ describe('a webhook endpoint', () => {
       ],
     });
     const { client } = organisation;
-    const { id } = await connect(organisation);
+    const { id } = await connect(organisation, {}, 'a-token-to-revoke');
     await client.request(presetMutation, { id, preset: 'LOGS_READ' });
     await client.request(deleteMutation, { id });
     await client.request(restoreMutation, { id });
