@@ -14,6 +14,14 @@ const hourSeconds = 3_600;
 const checkIntervalMs = 30_000;
 const pollMs = 100;
 
+/** Connections that are due for a check. */
+interface Due {
+  dueCount: number;
+  organisations: readonly Organisation[];
+  /** The seconds over which the checks are spread; 0 if all are due at once. */
+  spreadSeconds: number;
+}
+
 /** A burst of checks. */
 interface Burst {
   /** Until all connections that were due are checked. */
@@ -23,30 +31,36 @@ interface Burst {
 }
 
 /**
- * Makes 10,000 connections of 50 organisations due for a check at the same time, and 1,000 of one, and measures how long two
- * servers take to check all of them, and reads by id meanwhile.
+ * Makes 10,000 connections of 50 organisations due for a check at the same time, and 1,000 of one, and 500 of 50 organisations in
+ * three minutes, which are 10,000 an hour. Measures how long two servers take to check all of them, and reads by id meanwhile.
  */
 export async function measureChecks(fixture: Fixture, { rounds, seconds }: Rounds): Promise<string> {
   const database = await fixture.databases.copy('checks');
   const environment = { ...fixture.settings, CHECK_INTERVAL_MS: String(checkIntervalMs) };
   await using first = await fixture.serve('checks', database, { environment });
   await using second = await fixture.serve('checks', database, { environment });
-  const kinds = [
-    { dueCount: 10_000, organisations: fixture.organisations },
-    { dueCount: 1_000, organisations: fixture.organisations.slice(0, 1) },
+  const { organisations: all } = fixture;
+  const kinds: Due[] = [
+    { dueCount: 10_000, organisations: all, spreadSeconds: 0 },
+    { dueCount: 1_000, organisations: all.slice(0, 1), spreadSeconds: 0 },
+    { dueCount: 500, organisations: all, spreadSeconds: 180 },
   ];
   const rows: string[][] = [];
-  for (const { dueCount, organisations } of kinds) {
+  for (const { dueCount, organisations, spreadSeconds } of kinds) {
     const bursts = await withClient(database, async (client) => {
       // The copies in the fixture have credentials that cannot be decrypted.
       await client.query('delete from app_connection');
       const id = await createConnections(fixture, first, organisations, dueCount);
-      return measureBursts(client, readerOf(second, organisations[0]), id, { rounds, seconds });
+      return measureBursts(client, readerOf(second, organisations[0]), id, {
+        rounds,
+        seconds,
+        spreadSeconds,
+      });
     });
     const [alone, beside] = [bursts.map((burst) => burst.alone), bursts.map((burst) => burst.beside)];
     const duration = median(bursts.map((burst) => burst.seconds));
     rows.push([
-      `${dueCount}, ${organisations.length === 1 ? 'of one organisation' : `of ${organisations.length} organisations`}`,
+      `${dueCount}, ${organisations.length === 1 ? 'of one organisation' : `of ${organisations.length} organisations`}, ${spreadSeconds ? `within ${spreadSeconds} s` : 'at once'}`,
       duration.toFixed(0),
       ((dueCount / duration) * hourSeconds).toFixed(0),
       latencyQuantile(0.99, ...alone).toFixed(1),
@@ -57,7 +71,7 @@ export async function measureChecks(fixture: Fixture, { rounds, seconds }: Round
   }
   return table(
     [
-      'connections due at once',
+      'connections due',
       's until all are checked',
       'checks an hour',
       'p99 ms of reads alone',
@@ -104,17 +118,21 @@ async function measureBursts(
   client: pg.Client,
   reader: Client,
   id: string,
-  { rounds, seconds }: Rounds,
+  { rounds, seconds, spreadSeconds }: Rounds & Pick<Due, 'spreadSeconds'>,
 ): Promise<Burst[]> {
   const pool = new Pool(reader.url, { connections: 64 });
   const bursts: Burst[] = [];
   await readAtRate(pool, reader, id, { seconds });
   for (let round = 0; round < rounds; round += 1) {
     const alone = await readAtRate(pool, reader, id, { seconds });
-    await client.query('update app_connection set next_check_at = now()');
+    await client.query(
+      'update app_connection set next_check_at = now() + random() * make_interval(secs => $1)',
+      [spreadSeconds],
+    );
     const started = performance.now();
     const ending = new AbortController();
     const reading = readAtRate(pool, reader, id, { signal: ending.signal });
+    await sleep(spreadSeconds * 1_000);
     while (await isAnyDue(client)) await sleep(pollMs);
     const duration = (performance.now() - started) / 1_000;
     ending.abort();
