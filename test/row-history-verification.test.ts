@@ -1,13 +1,11 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createApps } from '../src/apps/index.ts';
-import { verifyChain } from '../src/audit/verify-chain.ts';
 import { Secret } from '../src/common/secret.ts';
 import { purgeExpired } from '../src/connections/operations/purge.ts';
 import { DataKey } from '../src/encryption/data-key.entity.ts';
 import { parseKeyring } from '../src/encryption/keyring.ts';
-import { RowHistory } from '../src/integrity/row-history.ts';
 import { rotateKeys } from '../src/key-rotation/rotate-keys.ts';
-import { createKey, revokeKey } from './testkit/access.ts';
+import { createKey, listContradictions, revokeKey } from './testkit/access.ts';
 import { createDatabaseAttacker } from './testkit/database-attacker.ts';
 import {
   createConnection,
@@ -33,31 +31,7 @@ async function createNamed(organisation: TestOrganisation, name: string): Promis
   return (await createConnection(organisation, { name })).id;
 }
 
-/** The row errors that `npm run audit:verify` reports for an organisation, except for invalid MACs. */
-async function contradictions({ orgId }: TestOrganisation): Promise<string[]> {
-  const history = new RowHistory();
-  const onEvent = history.add.bind(history);
-  const chain = await verifyChain(() => server.database.forOrganisation(orgId), server.vault, orgId, {
-    onEvent,
-  });
-  expect(chain).toHaveProperty('events');
-  const found: string[] = [];
-  for await (const line of history.contradictions(server.database, orgId)) found.push(line);
-  return found;
-}
-
-/** Saves a row, and returns a function that restores it. */
-async function putBackLater(table: string, id: string): Promise<() => Promise<unknown>> {
-  const [{ row } = { row: {} }] = await sql(`select to_jsonb(t) as row from "${table}" t where id = ?`, [id]);
-  return async () => {
-    await sql(`alter table "${table}" disable trigger all`);
-    await sql(`delete from "${table}" where id = ?`, [id]);
-    await sql(`insert into "${table}" select * from jsonb_populate_record(null::"${table}", ?::jsonb)`, [
-      JSON.stringify(row),
-    ]);
-    await sql(`alter table "${table}" enable trigger all`);
-  };
-}
+const contradictions = ({ orgId }: TestOrganisation) => listContradictions(server, orgId);
 
 test('audit verification accepts rows after every kind of change by requests', async () => {
   const organisation = await server.newOrganisation();
@@ -90,11 +64,11 @@ test('audit verification reports an old row of a connection, a revoked API key o
   const { key, apiKey } = await createKey(client);
   const link = await createLink(client, restricted);
   const putBack = [
-    await putBackLater('connection_setup_link', link.id),
-    await putBackLater('app_connection', changed),
-    await putBackLater('app_connection', deleted),
-    await putBackLater('app_connection', restricted),
-    await putBackLater('api_key', apiKey.id),
+    await sql.putBackLater('connection_setup_link', link.id),
+    await sql.putBackLater('app_connection', changed),
+    await sql.putBackLater('app_connection', deleted),
+    await sql.putBackLater('app_connection', restricted),
+    await sql.putBackLater('api_key', apiKey.id),
   ];
   await client.request(updateMutation, { id: changed, input: { credentials: { apiToken: 'another' } } });
   await client.request(deleteMutation, { id: deleted });
@@ -152,7 +126,7 @@ test('audit verification reports a data key that was reset to its state before i
   const { database, vault } = server;
   const parts = { apps: createApps({ trustedHosts: new Set() }), database, vault };
   await rotateKeys(parts, { reseal: false, onProgress: () => {} });
-  const putBack = await putBackLater('data_key', stolen);
+  const putBack = await sql.putBackLater('data_key', stolen);
   await rotateKeys(parts, { reseal: true, onProgress: () => {} });
   expect(await contradictions(organisation)).toEqual([]);
   await sql('alter table data_key disable trigger all');

@@ -206,12 +206,7 @@ export const environment = z.object({
     .optional(),
   AUDIT_CHECKPOINT_TOKEN: bearerToken.optional(),
   AUDIT_CHECKPOINT_TOKEN_FILE: file.optional(),
-  AUDIT_RETENTION_DAYS: z
-    .string()
-    .regex(/^\d{1,5}$/, { error: 'must be a number of days' })
-    .transform(Number)
-    .refine((count) => count >= 7, { error: 'must be at least 7 days' })
-    .optional(),
+  AUDIT_RETENTION_DAYS: days.refine((count) => count >= 7, { error: 'must be at least 7 days' }).optional(),
   SMTP_URL: z
     .string()
     .refine((text) => /^smtps?:$/.test(URL.parse(text)?.protocol ?? ''), {

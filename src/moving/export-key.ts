@@ -72,7 +72,7 @@ export async function createExportKeys(
     migration: String(lastMigration),
     secret: recipient
       ? { recipient: recipient.text, sealed: await sealForRecipient(secret, recipient, id) }
-      : await vault.dataKeys.keyring.wrap(secret, bindingOf(id)),
+      : await vault.dataKeys.keyring.wrap(secret, toBinding(id)),
   };
   const line = JSON.stringify(header);
   return { line, keys: deriveKeys(header, line, secret) };
@@ -128,7 +128,7 @@ async function openSecret(
       throw new StartupError(
         `it is encrypted under the root key "${secret.rootKeyId}", which is not in ${rootKeyLocation}; add that root key, or export it with --recipient`,
       );
-    return await keyring.unwrap({ ...secret, ...bindingOf(id) });
+    return await keyring.unwrap({ ...secret, ...toBinding(id) });
   } catch (error) {
     if (error instanceof DecryptionError && 'rootKeyId' in secret)
       throw new StartupError(
@@ -139,7 +139,7 @@ async function openSecret(
   }
 }
 
-function bindingOf(id: string): DataKeyBinding {
+function toBinding(id: string): DataKeyBinding {
   return { id, orgId: integrityOwner, purpose: 'EXPORT' };
 }
 
@@ -159,15 +159,15 @@ export function sealDataKey(
   key: KeyObject,
   binding: DataKeyBinding,
 ): string {
-  return sealJwe(key.export(), dataKeys, header.id, contextOf(binding));
+  return sealJwe(key.export(), dataKeys, header.id, toContext(binding));
 }
 
 /** @throws DecryptionError */
 export function openDataKey({ dataKeys }: ExportKeys, sealed: string, binding: DataKeyBinding) {
-  return openJwe(sealed, { subject: 'The data key', getKey: () => dataKeys, context: contextOf(binding) });
+  return openJwe(sealed, { subject: 'The data key', getKey: () => dataKeys, context: toContext(binding) });
 }
 
-function contextOf({ id, orgId, purpose }: DataKeyBinding): Record<string, string> {
+function toContext({ id, orgId, purpose }: DataKeyBinding): Record<string, string> {
   return { dk: id, org: orgId, use: purpose };
 }
 

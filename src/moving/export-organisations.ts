@@ -1,7 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { describeBrokenTrail } from '../audit/broken-trail.ts';
+import { assertIntactTrail } from '../audit/broken-trail.ts';
 import type { AuditDeps } from '../audit/hash-chain.ts';
-import { verifyChain } from '../audit/verify-chain.ts';
 import { StartupError } from '../common/errors.ts';
 import { DecryptionError } from '../encryption/jwe.ts';
 import type { RowMacs } from '../encryption/row-macs.ts';
@@ -56,7 +55,7 @@ export function writeOrganisations(
   const { database, vault } = deps;
   return inSnapshot(database.asSystem(), async (em) => {
     const macs = await vault.rowMacs(em);
-    const deletions = await findBegunDeletions({ asSystem: () => inSameTransaction(em) }, vault);
+    const deletions = await findBegunDeletions({ asSystem: () => em }, vault);
     const where = orgIds ? { id: { $in: [...orgIds] } } : { id: { $ne: unattributedOrgId } };
     const found = await em.find(Organisation, where, { orderBy: { id: 'asc' } });
     const exported: ExportedOrganisation[] = [];
@@ -65,7 +64,7 @@ export function writeOrganisations(
         if (!orgIds) continue;
         throw new StartupError(`organisation ${id}: it is being deleted, and its keys are destroyed`);
       }
-      await assertIntactTrail(em, deps, id);
+      await assertIntactTrail(em, vault, id, 'restore a backup, and export that');
       await write(JSON.stringify({ begin: id, name } satisfies ExportLine));
       const tables: ExportedOrganisation['tables'] = {};
       for (const table of movedTables)
@@ -77,16 +76,6 @@ export function writeOrganisations(
     await write(JSON.stringify({ trailer: { organisations: exported.length } } satisfies ExportLine));
     return exported;
   });
-}
-
-function inSameTransaction(em: EntityManager): EntityManager {
-  return em.fork({ keepTransactionContext: true });
-}
-
-async function assertIntactTrail(em: EntityManager, { vault }: AuditDeps, orgId: string): Promise<void> {
-  const result = await verifyChain(() => inSameTransaction(em), vault, orgId);
-  if ('problem' in result)
-    throw new StartupError(`${describeBrokenTrail(orgId, result)}; restore a backup, and export that`);
 }
 
 interface Context {

@@ -3,7 +3,7 @@ import type { Vault } from '../encryption/vault.ts';
 import { OrganisationDeletion } from '../identity/organisation-deletion.entity.ts';
 import type { ExportedOrganisation } from './export-organisations.ts';
 import { type ExportedRow, type ExportFile, type ExportItem, readExport } from './read-export.ts';
-import { batchRows, contentOf, describeRow, findRows, inSnapshot, withFingerprints } from './rows.ts';
+import { batchRows, describeRow, findRows, formatContent, inSnapshot, withFingerprints } from './rows.ts';
 import { damagedFile } from './sealed-stream.ts';
 import type { MovedTable } from './tables.ts';
 
@@ -97,7 +97,7 @@ async function compare(
     const same = stored.get(name);
     stored.delete(name);
     if (!same) continue;
-    if (contentOf(same) === contentOf(row)) existing += 1;
+    if (formatContent(same) === formatContent(row)) existing += 1;
     else conflicts.push(`${name} is here with other content`);
   }
   for (const name of stored.keys())

@@ -42,7 +42,7 @@ export class TableSummer {
   #rows = 0;
 
   add(row: RowContent): void {
-    this.#hash.update(`${contentOf(row)}\n`);
+    this.#hash.update(`${formatContent(row)}\n`);
     this.#rows += 1;
   }
 
@@ -52,7 +52,7 @@ export class TableSummer {
 }
 
 /** Returns a text that is equal for rows with equal contents only. */
-export function contentOf({ text, fingerprint: mark }: RowContent): string {
+export function formatContent({ text, fingerprint: mark }: RowContent): string {
   return mark === undefined ? text : `${text} ${mark}`;
 }
 

@@ -1,5 +1,7 @@
 import { type GraphQLClient, gql } from 'graphql-request';
+import { expect } from 'vitest';
 import { verifyChain } from '../../src/audit/verify-chain.ts';
+import { RowHistory } from '../../src/integrity/row-history.ts';
 import type { TestServer } from './server.ts';
 
 /** The selected fields of an API key. */
@@ -168,4 +170,15 @@ export async function listAuditEvents(client: GraphQLClient): Promise<EventField
 /** Verifies the hash chain of an organisation. */
 export function checkChain(server: TestServer, orgId: string) {
   return verifyChain(() => server.database.forOrganisation(orgId), server.vault, orgId);
+}
+
+/** The row errors that `npm run audit:verify` reports for an organisation, except for invalid MACs. */
+export async function listContradictions({ database, vault }: TestServer, orgId: string): Promise<string[]> {
+  const history = new RowHistory();
+  const onEvent = history.add.bind(history);
+  const chain = await verifyChain(() => database.forOrganisation(orgId), vault, orgId, { onEvent });
+  expect(chain).toHaveProperty('events');
+  const found: string[] = [];
+  for await (const line of history.contradictions(database, orgId)) found.push(line);
+  return found;
 }

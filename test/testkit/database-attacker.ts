@@ -63,5 +63,19 @@ export function createDatabaseAttacker(server: TestServer) {
       await run(`alter table "${table}" enable trigger all`);
     }
   };
-  return Object.assign(run, { columns, changing });
+  /** Saves a row, and returns a function that restores it. */
+  const putBackLater = async (table: string, id: string): Promise<() => Promise<void>> => {
+    const [{ row } = { row: {} }] = await run(`select to_jsonb(t) as row from "${table}" t where id = ?`, [
+      id,
+    ]);
+    return async () => {
+      await run(`alter table "${table}" disable trigger all`);
+      await run(`delete from "${table}" where id = ?`, [id]);
+      await run(`insert into "${table}" select * from jsonb_populate_record(null::"${table}", ?::jsonb)`, [
+        JSON.stringify(row),
+      ]);
+      await run(`alter table "${table}" enable trigger all`);
+    };
+  };
+  return Object.assign(run, { columns, changing, putBackLater });
 }
