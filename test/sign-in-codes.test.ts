@@ -77,7 +77,7 @@ describe('one-time sign-in code', () => {
   test('is exchanged regardless of earlier wrong codes, which are rate-limited', async () => {
     const other = await another({});
     const code = parseSignInCode(other.signInLink());
-    const wrong = (index: number) => exchange(other.url, `${code.slice(0, -2)}${10 + index}`);
+    const wrong = (index: number) => exchange(other.url, `${code}${index}`);
     for (let tries = 0; tries < 20; tries += 1) expect((await wrong(tries)).status).toBe(403);
     for (let tries = 20; tries < 60; tries += 1) {
       const { status, headers } = await wrong(tries);
