@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { checkChain, listAuditEvents } from './testkit/access.ts';
 import { type JournalEntry, type OktaStandIn, startOktaStandIn } from './testkit/okta-standin.ts';
 import { updateMutation } from './testkit/operations.ts';
+import { organisationCommand } from './testkit/organisation-command.ts';
 import { until } from './testkit/process.ts';
 import { at, createCheckedClient, type RestClient, restClient } from './testkit/rest.ts';
 import { foundIn } from './testkit/secret-scan.ts';
@@ -103,6 +104,15 @@ const use = async (id: string, { url } = server) =>
   ).status;
 
 describe('replacing an API token with revokeOldToken', () => {
+  it('revokes the old token although another organisation of the server is disabled', async () => {
+    const disabled = await killed.newOrganisation();
+    await organisationCommand(killed, 'disable', disabled.orgId, '--reason', 'Unpaid invoices');
+    const { id } = await connect();
+    await replace(id, newToken());
+    expect(await outcomes()).toEqual(['OK']);
+    expect(await listRevocations()).toMatchObject([{ status: 204 }]);
+  });
+
   it('revokes the old token once, after the new one was verified and stored, by a server that is alive', async () => {
     const { id, apiToken: old } = await connect();
     const next = newToken();

@@ -2,6 +2,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type OktaStandIn, startOktaStandIn } from './testkit/okta-standin.ts';
 import { updateMutation } from './testkit/operations.ts';
+import { organisationCommand } from './testkit/organisation-command.ts';
 import { until } from './testkit/process.ts';
 import {
   keyIds,
@@ -95,6 +96,15 @@ async function readDueAt({ id }: RotatingApp): Promise<Date | null> {
 }
 
 describe('the schedule of key rotations', () => {
+  it('replaces a key of 90 days although another organisation of the server is disabled', async () => {
+    const disabled = await server.newOrganisation();
+    await organisationCommand(server, 'disable', disabled.orgId, '--reason', 'Unpaid invoices');
+    const old = await RotatingApp.create(standIn, organisation, { byUrl: true });
+    await setClocksAhead(91);
+    const rotated = await untilKeys(old, ['RETIRED', 'ACTIVE']);
+    expect(rotated.verification).toEqual({ status: 'VERIFIED' });
+  });
+
   it('replaces a key of 90 days once on all servers, with the server as its actor, and no younger one', async () => {
     const old = await RotatingApp.create(standIn, organisation, { byUrl: true });
     await setClocksAhead(15);

@@ -95,13 +95,23 @@ export async function isOrganisationEnabled(
 }
 
 /**
- * The condition, in SQL, that an organisation is not disabled. It selects work only: it checks no MAC, so check
- * `isOrganisationEnabled` before the work.
+ * The condition, in SQL, that an organisation is there completely, and is not disabled. It selects work only: it checks no MAC, so
+ * check `isOrganisationEnabled` before the work.
  *
  * @param column the column with the organisation
  */
 export function isEnabledSql(column: string): string {
-  return `not exists (select from audit_head where audit_head.org_id = ${column} and audit_head.disabled_at is not null)`;
+  return `${column} in (select head.org_id from audit_head as head where head.disabled_at is null)`;
+}
+
+/**
+ * The condition, in SQL, that an organisation is there completely. An import stores the end of its trail last, and compares all rows
+ * with the export before: what changes or deletes rows of organisations by itself must leave those of an unfinished import alone.
+ *
+ * @param column the column with the organisation
+ */
+export function hasTrailSql(column: string): string {
+  return `${column} in (select head.org_id from audit_head as head)`;
 }
 
 /** The error for everything that a disabled organisation may not do. */

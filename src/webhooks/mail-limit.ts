@@ -1,3 +1,4 @@
+import { hasTrailSql } from '../audit/trail-head.ts';
 import { currentTime, currentTimeMs } from '../common/clock.ts';
 import type { Database } from '../database/database.ts';
 import { deleteInBatches } from '../database/delete-in-batches.ts';
@@ -51,6 +52,7 @@ export async function purgeMailCounts(
   { database }: { database: Pick<Database, 'asSystem'> },
   signal?: AbortSignal,
 ): Promise<void> {
+  const condition = `since < ? and ${hasTrailSql('mail_count.org_id')}`;
   const params = [new Date(currentTimeMs() - dayMs)];
-  await deleteInBatches(database, { table: 'mail_count', condition: 'since < ?', params }, signal);
+  await deleteInBatches(database, { table: 'mail_count', condition, params }, signal);
 }

@@ -1,3 +1,4 @@
+import { hasTrailSql } from '../audit/trail-head.ts';
 import { currentTimeMs } from '../common/clock.ts';
 import type { Database } from '../database/database.ts';
 import { deleteInBatches } from '../database/delete-in-batches.ts';
@@ -18,7 +19,8 @@ export async function purgeWebhookMessages(
     database,
     {
       table: 'webhook_message',
-      condition: `created_at < ? and (status <> 'PENDING' or created_at < ?)`,
+      condition: `created_at < ? and (status <> 'PENDING' or created_at < ?)
+        and ${hasTrailSql('webhook_message.org_id')}`,
       params: [new Date(now - endedMs), new Date(now - waitingMs)],
     },
     signal,

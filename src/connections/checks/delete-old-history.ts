@@ -1,3 +1,4 @@
+import { hasTrailSql } from '../../audit/trail-head.ts';
 import { currentTimeMs } from '../../common/clock.ts';
 import type { Database } from '../../database/database.ts';
 import { deleteInBatches } from '../../database/delete-in-batches.ts';
@@ -16,6 +17,8 @@ export async function deleteOldHistory(
   signal?: AbortSignal,
 ): Promise<void> {
   const params = [historyStart()];
-  for (const table of ['connection_status_history', 'host_outage_history'])
-    await deleteInBatches(database, { table, condition: 'until < ?', params }, signal);
+  for (const table of ['connection_status_history', 'host_outage_history']) {
+    const condition = `until < ? and ${hasTrailSql(`${table}.org_id`)}`;
+    await deleteInBatches(database, { table, condition, params }, signal);
+  }
 }

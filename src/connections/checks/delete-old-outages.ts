@@ -1,3 +1,4 @@
+import { hasTrailSql } from '../../audit/trail-head.ts';
 import { currentTimeMs } from '../../common/clock.ts';
 import type { Database } from '../../database/database.ts';
 import { deleteInBatches } from '../../database/delete-in-batches.ts';
@@ -10,10 +11,7 @@ export async function deleteOldOutages(
   { database }: { database: Database },
   signal?: AbortSignal,
 ): Promise<void> {
-  const before = new Date(currentTimeMs() - keptMs);
-  await deleteInBatches(
-    database,
-    { table: 'host_outage', condition: 'next_check_at < ?', params: [before] },
-    signal,
-  );
+  const condition = `next_check_at < ? and ${hasTrailSql('host_outage.org_id')}`;
+  const params = [new Date(currentTimeMs() - keptMs)];
+  await deleteInBatches(database, { table: 'host_outage', condition, params }, signal);
 }

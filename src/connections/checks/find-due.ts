@@ -41,6 +41,7 @@ export async function scheduleConnections({ database }: DueDeps): Promise<void> 
         + case when verification_status = 'VERIFIED' then ${interval} * ${fraction} else ${failureInterval} end
       where id in (select id from app_connection
         where (next_check_at is null or next_check_at > ?::timestamptz + ${interval} * ${maxDelay}) and ${isCheckedSql}
+          and ${isEnabledSql('org_id')}
         limit ${scheduleBatchSize} for update skip locked)`,
     [now, now, now],
   );
@@ -60,7 +61,8 @@ export async function spareUsedConnections({ database }: DueDeps): Promise<void>
           where connection_usage.org_id = due.org_id and connection_id = due.id
             and hour > ?::timestamptz - ${interval} and outcome = 'OK' and status_class = 2) as hour
         from app_connection as due
-        where next_check_at <= ? and ${isCheckedSql} and verification_status = 'VERIFIED') as used
+        where next_check_at <= ? and ${isCheckedSql} and verification_status = 'VERIFIED'
+          and ${isEnabledSql('due.org_id')}) as used
       where id = used_id and used.hour is not null`,
     [now, now, now],
   );

@@ -1,3 +1,4 @@
+import { isEnabledSql } from '../../audit/trail-head.ts';
 import { currentTime } from '../../common/clock.ts';
 import type { Database } from '../../database/database.ts';
 import { rejectionCodes } from '../check-interval.ts';
@@ -31,7 +32,7 @@ export async function forecastKeyAges({ database }: { database: Database }, days
               where next ->> 'state' = 'PENDING' and (next ->> 'createdAt')::timestamptz
                 < ?::timestamptz - make_interval(hours => ${maxPendingHours})))) as at
         from app_connection where is_platform_managed_credentials and deleted_at is null
-          and last_verified_at is not null) as each where known is distinct from at limit ${batchSize}) as aged
+          and last_verified_at is not null and ${isEnabledSql('app_connection.org_id')}) as each where known is distinct from at limit ${batchSize}) as aged
       where id = aged_id`,
     [days || maxAgeDays, days, currentTime()],
   );

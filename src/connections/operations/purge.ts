@@ -1,4 +1,5 @@
 import { type AuditDeps, appendEvents } from '../../audit/hash-chain.ts';
+import { hasTrailSql } from '../../audit/trail-head.ts';
 import { AppError } from '../../common/errors.ts';
 import { cleanUpBatchRows, runCleanUpBatch } from '../../database/delete-in-batches.ts';
 import { MacMismatch } from '../../encryption/row-macs.ts';
@@ -54,7 +55,7 @@ async function findExpired(
 ): Promise<Expired[]> {
   return database.asSystem().execute<Expired[]>(
     `select id, org_id as "orgId", deleted_at::text as "deletedAt" from app_connection
-     where deleted_at <= ? ${last ? 'and (deleted_at, id) > (?::timestamptz, ?::uuid)' : ''}
+     where deleted_at <= ? and ${hasTrailSql('app_connection.org_id')} ${last ? 'and (deleted_at, id) > (?::timestamptz, ?::uuid)' : ''}
      order by deleted_at, id limit ${cleanUpBatchRows}`,
     [before, ...(last ? [last.deletedAt, last.id] : [])],
   );

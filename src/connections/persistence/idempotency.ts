@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { InsertedRow } from '../../audit/audited-change.ts';
+import { hasTrailSql } from '../../audit/trail-head.ts';
 import { currentTime, currentTimeMs } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
 import { deleteInBatches } from '../../database/delete-in-batches.ts';
@@ -114,8 +115,9 @@ export async function purgeIdempotentRequests(
   { database }: Pick<ConnectionDeps, 'database'>,
   signal?: AbortSignal,
 ): Promise<number> {
-  const expired = { table: 'idempotent_request', condition: 'created_at <= ?', params: [retentionStart()] };
-  return deleteInBatches(database, expired, signal);
+  const condition = `created_at <= ? and ${hasTrailSql('idempotent_request.org_id')}`;
+  const params = [retentionStart()];
+  return deleteInBatches(database, { table: 'idempotent_request', condition, params }, signal);
 }
 
 function retentionStart(): Date {

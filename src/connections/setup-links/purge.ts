@@ -1,3 +1,4 @@
+import { hasTrailSql } from '../../audit/trail-head.ts';
 import { currentTimeMs } from '../../common/clock.ts';
 import type { Database } from '../../database/database.ts';
 import { deleteInBatches } from '../../database/delete-in-batches.ts';
@@ -10,10 +11,7 @@ export async function purgeSetupLinks(
   { database }: { database: Pick<Database, 'asSystem'> },
   signal?: AbortSignal,
 ): Promise<number> {
-  const before = new Date(currentTimeMs() - retentionMs);
-  return deleteInBatches(
-    database,
-    { table: 'connection_setup_link', condition: 'expires_at < ?', params: [before] },
-    signal,
-  );
+  const condition = `expires_at < ? and ${hasTrailSql('connection_setup_link.org_id')}`;
+  const params = [new Date(currentTimeMs() - retentionMs)];
+  return deleteInBatches(database, { table: 'connection_setup_link', condition, params }, signal);
 }

@@ -1,3 +1,4 @@
+import { hasTrailSql } from '../../audit/trail-head.ts';
 import { currentTimeMs } from '../../common/clock.ts';
 import type { Database } from '../../database/database.ts';
 import { cleanUpBatchRows, deleteInBatches } from '../../database/delete-in-batches.ts';
@@ -10,9 +11,11 @@ export async function deleteExpiredUsage(
   { database }: { database: Pick<Database, 'asSystem'> },
   signal?: AbortSignal,
 ): Promise<void> {
-  const before = new Date(currentTimeMs() - usageRetentionDays * 86_400_000);
-  for (const table of tables)
-    await deleteInBatches(database, { table, condition: 'hour < ?', params: [before] }, signal);
+  const params = [new Date(currentTimeMs() - usageRetentionDays * 86_400_000)];
+  for (const table of tables) {
+    const condition = `hour < ? and ${hasTrailSql(`${table}.org_id`)}`;
+    await deleteInBatches(database, { table, condition, params }, signal);
+  }
 }
 
 /** Deletes the usage of connections that were purged, in batches. */
@@ -24,7 +27,8 @@ export async function deleteUsageOfPurged(
     // Every connection with usage has a row in this table.
     const purged = await database.asSystem().execute<{ orgId: string; id: string }[]>(
       `select org_id as "orgId", connection_id as id from connection_last_use
-       where not exists (select from app_connection where id = connection_id) limit ${cleanUpBatchRows}`,
+       where not exists (select from app_connection where id = connection_id)
+         and ${hasTrailSql('connection_last_use.org_id')} limit ${cleanUpBatchRows}`,
     );
     for (const { orgId, id } of purged) {
       const ofConnection = { condition: 'org_id = ? and connection_id = ?', params: [orgId, id] };
