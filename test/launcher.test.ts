@@ -218,6 +218,12 @@ onEmbedded('launching with missing packages', () => {
     expect(program.output()).not.toMatch(/\n\s+at /);
   });
 
+  it('prints one line when the server gets an unknown argument', async () => {
+    const program = run(process.execPath, ['src/launch.js', 'start', '--opne']);
+    expect(await program.ended).toBe(1);
+    expect(program.output()).toBe('Cannot start: npm start accepts only --open\n');
+  });
+
   it('prints one line when the start never ends', async () => {
     using copy = copyWithout();
     writeFileSync(join(copy.path, 'src/main.ts'), 'await new Promise(() => {});');

@@ -31,8 +31,9 @@ export interface BuiltServer {
  *   files by their own path
  */
 export async function buildServer(root: string, folder: string): Promise<BuiltServer> {
-  const exported = listExports(root, await bundle(entries));
-  const { output } = await bundle({ ...entries, [testEntryName]: testEntryName }, exported, folder);
+  const exported = listExports(root, await bundle(entries, { isComplete: true }));
+  const input = { ...entries, [testEntryName]: testEntryName };
+  const { output } = await bundle(input, { folder, plugins: [testEntryOf(exported)] });
   const chunks = output.filter((file): file is OutputChunk => file.type === 'chunk');
   const folders = chunks
     .flatMap((chunk) => Object.keys(chunk.modules))
@@ -49,10 +50,27 @@ export async function buildServer(root: string, folder: string): Promise<BuiltSe
   };
 }
 
+/**
+ * Bundles the server for processes of tests. Its files are named .mjs, so that its messages name the npm scripts of the source tree.
+ *
+ * @param folder gets `app-connections.mjs` and other files
+ */
+export async function buildTestServer(folder: string): Promise<void> {
+  await bundle(entries, { folder, extension: 'mjs' });
+}
+
+interface BundleOptions {
+  /** Where the files are written, if anywhere. */
+  folder?: string;
+  extension?: 'js' | 'mjs';
+  /** Keeps what the server does not use. */
+  isComplete?: boolean;
+  plugins?: Plugin[];
+}
+
 async function bundle(
   input: Record<string, string>,
-  exported?: ReadonlyMap<string, readonly string[]>,
-  folder?: string,
+  { folder, extension = 'js', isComplete = false, plugins = [] }: BundleOptions,
 ): Promise<RolldownOutput> {
   const build = await rolldown({
     input,
@@ -60,7 +78,7 @@ async function bundle(
     external: unbundled,
     preserveEntrySignatures: 'allow-extension',
     // Tests use exports that the server does not.
-    treeshake: exported !== undefined,
+    treeshake: !isComplete,
     // As Node resolves it: the ESM twin of graphql would be there too, and their classes are strangers to each other.
     resolve: { mainFields: ['main'] },
     transform: { target: `node${oldestNode}` },
@@ -68,12 +86,12 @@ async function bundle(
     tsconfig: true,
     // Tests import constants too.
     optimization: { inlineConst: false },
-    plugins: [bundleRequired, ...(exported ? [testEntryOf(exported)] : [])],
+    plugins: [bundleRequired, ...plugins],
   });
   const options = {
     format: 'esm',
-    entryFileNames: '[name].js',
-    chunkFileNames: '[name].js',
+    entryFileNames: `[name].${extension}`,
+    chunkFileNames: `[name].${extension}`,
     keepNames: true,
     minify: false,
     comments: { legal: true, annotation: false, jsdoc: false },

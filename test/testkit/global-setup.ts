@@ -6,13 +6,16 @@ import { entities } from '../../src/bootstrap/entities.ts';
 import { createLog } from '../../src/common/log.ts';
 import { openDatabase } from '../../src/database/database.ts';
 import { openOrm } from '../../src/database/open-orm.ts';
+import { artefactCommand } from './artefact.ts';
 import { emptyDatabase, testDatabaseUrl } from './database.ts';
 import { temporaryFolder } from './process.ts';
+import { bundleServer } from './server-bundle.ts';
 import {
   archiveOf,
   dashboardFolder,
   emptyEmbedded,
   migratedEmbedded,
+  serverCommand,
   templateDatabase,
 } from './template-environment.ts';
 
@@ -22,6 +25,7 @@ export default async function prepare(): Promise<() => Promise<void>> {
   const stack = new AsyncDisposableStack();
   const { path } = stack.use(temporaryFolder());
   process.env[dashboardFolder] = join(path, 'dashboard');
+  if (!artefactCommand) process.env[serverCommand] = await bundleServer();
   if (testDatabaseUrl) {
     const { location } = stack.use(await emptyDatabase());
     if (location.kind !== 'postgresql') throw new Error('TEST_DATABASE_URL is no PostgreSQL');

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
 import { artefactCommand } from './artefact.ts';
+import { serverCommand } from './template-environment.ts';
 
 /** A script of `src/` in a process of its own. Disposing of it kills it. */
 export interface ScriptProcess extends AsyncDisposable {
@@ -63,12 +64,16 @@ export function spawnScript(
   };
 }
 
-/** The arguments of Node for a script; for the same command of the released package, if that is tested. */
+/**
+ * The arguments of Node for a script: the same command of the released package, if that is tested, or of the bundle of this run. Of the
+ * second and a half of processor time that a server takes to start from the modules of `src/`, a bundle saves half.
+ */
 export function buildCommand(script: 'main.ts' | 'launch.js', args: readonly string[] = []): string[] {
-  if (!artefactCommand) return [fileURLToPath(new URL(`../../src/${script}`, import.meta.url)), ...args];
+  const command = artefactCommand ?? process.env[serverCommand];
+  if (!command) return [fileURLToPath(new URL(`../../src/${script}`, import.meta.url)), ...args];
   const [program = '', ...others] = script === 'main.ts' ? ['start', ...args] : args;
   // `audit:verify` is `audit verify`.
-  return [artefactCommand, ...program.split(':'), ...others];
+  return [command, ...program.split(':'), ...others];
 }
 
 /** What a program printed, and its exit code. */

@@ -10,3 +10,5 @@ export const archiveOf = (folder: string) => `${folder}.tar`;
 export const templateDatabase = 'TEST_POSTGRESQL_TEMPLATE';
 /** Where the dashboard is, once a test has built it. */
 export const dashboardFolder = 'TEST_DASHBOARD_FOLDER';
+/** The command of the server, bundled for this run. */
+export const serverCommand = 'TEST_SERVER_COMMAND';
