@@ -1,13 +1,11 @@
-import { existsSync } from 'node:fs';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { expect, onTestFinished } from 'vitest';
-
-const executablePath = '/usr/bin/chromium';
+import { chromiumPath } from './chromium.ts';
 
 /** Why the tests of the dashboard cannot run here; undefined when they can. */
-const noBrowser = existsSync(executablePath)
+const noBrowser = chromiumPath
   ? undefined
-  : `Skipped: there is no ${executablePath}; "apt-get install chromium" brings it.`;
+  : 'Skipped: Chromium is not installed; "apt-get install chromium-headless-shell" brings it.';
 
 /** Whether a browser is installed; prints a note when it is not. */
 export function hasBrowser(): boolean {
@@ -23,7 +21,7 @@ let browser: Promise<Browser> | undefined;
  */
 export function sharedBrowser(): Promise<Browser> {
   browser ??= chromium.launch({
-    executablePath,
+    executablePath: chromiumPath,
     headless: true,
     args: [
       '--no-sandbox',

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { GraphQLClient, gql } from 'graphql-request';
 import { chromium } from 'playwright-core';
 import { firstProjectId } from '../../src/identity/organisations.ts';
+import { chromiumPath } from './chromium.ts';
 import { temporaryFolder } from './process.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -73,7 +74,7 @@ async function printedLink(): Promise<string> {
 }
 
 async function takePicture(link: string): Promise<void> {
-  const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
+  const browser = await chromium.launch({ executablePath: chromiumPath, args: ['--no-sandbox'] });
   try {
     const page = await browser.newPage({ viewport: { width: 1100, height: 620 } });
     await page.goto(link);
