@@ -105,6 +105,7 @@ function project(
       // On a busy machine, tests take many times as long, and a hook may build the dashboard or wait for it.
       testTimeout: 60_000 * times,
       hookTimeout: 180_000,
+      expect: { poll: { timeout: 30_000 } },
     },
   };
 }

@@ -306,7 +306,7 @@ describe.skipIf(!hasBrowser())('the page of a connection', () => {
           await page.getByRole('button', { name: 'Refresh' }).click();
           return page.getByText('3 requests;').count();
         },
-        { timeout: 20_000, interval: 500 },
+        { interval: 500 },
       )
       .toBe(1);
     await page.locator('.recharts-bar-rectangle path').first().waitFor();
@@ -535,7 +535,7 @@ describe.skipIf(!hasBrowser())('the page of a connection', () => {
             await page.getByRole('button', { name: 'Refresh' }).click();
             return page.locator('.recharts-bar-rectangle path').count();
           },
-          { timeout: 20_000, interval: 500 },
+          { interval: 500 },
         )
         .toBeGreaterThan(0);
       await page.getByText('The chart as a table').click();

@@ -241,13 +241,14 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     for (const [name, tags] of [
       ['addressed-one', [{ key: 'env', value: 'prod + more=1' }]],
       ['addressed-two', [{ key: 'env', value: 'prod + more=1' }]],
-      ['neighbour', []],
+      ['neighbour', [{ key: 'env', value: 'prod + more=1' }]],
+      ['addressed-without-tags', []],
     ] as const) {
       await client.request(createMutation, okta({ name, projectId, tags }));
     }
     const { page } = await dashboard.open();
     await page.evaluate(`location.hash = '#/projects/${projectId}/integrations/app-connections'`);
-    await page.getByText('3 connections').waitFor();
+    await page.getByText('4 connections').waitFor();
     const [search, status, order] = [
       page.getByRole('searchbox', { name: 'Search' }),
       page.getByRole('combobox', { name: 'Status' }),

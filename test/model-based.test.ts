@@ -308,7 +308,7 @@ async function compareAll(model: ReferenceModel, real: Real): Promise<void> {
   model.expectRead(everything, await real.rest.read(everything));
   // The trail has changes in order, and the number of refusals.
   await expect
-    .poll(() => readTrail(real), { timeout: 10_000 })
+    .poll(() => readTrail(real))
     .toEqual({
       changes: model.events.filter(isChange),
       refusals: tally(model.events.filter((event) => !isChange(event)).map((event) => [event, 1])),

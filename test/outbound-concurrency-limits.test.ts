@@ -59,7 +59,7 @@ describe('outbound concurrency limits', () => {
     const { slow, fast, hosts, get, fill } = await start();
     const [last, ...others] = hosts;
     others.map(fill);
-    await expect.poll(() => slow.requests.length, { timeout: 20_000 }).toBe(maxTotal);
+    await expect.poll(() => slow.requests.length).toBe(maxTotal);
     for (const host of [last, fast.hostPort]) {
       await expect(get(`http://${host}`)).rejects.toMatchObject({
         reason: 'BUSY',

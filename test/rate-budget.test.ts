@@ -507,7 +507,7 @@ describe.runIf(testDatabaseUrl)('a server that is killed in the middle of a resp
     };
     // Those of the killed server may have been stored.
     await expect
-      .poll(readOutcomes, { timeout: 30_000, interval: 500 })
+      .poll(readOutcomes, { interval: 500 })
       .toEqual([{ outcome: 'OK', calls: expect.toSatisfy((calls) => calls >= 60 && calls <= 63) }]);
   });
 });

@@ -260,7 +260,7 @@ describe('client that continues to send after a refusal', () => {
       for (const socket of sockets) socket.write(' ');
       return closed;
     };
-    await expect.poll(count, { timeout: 3_000 }).toBeGreaterThanOrEqual(36);
+    await expect.poll(count).toBeGreaterThanOrEqual(36);
     for (const socket of sockets) socket.destroy();
   });
 });
