@@ -338,7 +338,7 @@ describe('npm run export and npm run import', () => {
     const nowhere = await run('export', running, '--output', join(folder, 'missing/x'));
     expect([nowhere.code, nowhere.stderr]).toEqual([
       1,
-      expect.stringContaining('cannot be written (ENOENT)'),
+      expect.stringContaining('its folder does not exist (ENOENT)'),
     ]);
     const other = await run('import', running, '--input', file);
     expect([other.code, other.stderr]).toEqual([

@@ -4,6 +4,7 @@ import { type AuditAction, AuditHead } from '../audit/audit-event.entity.ts';
 import { type AuditDeps, appendEvents, withRequestContext } from '../audit/hash-chain.ts';
 import { type OrganisationStatus, organisationDisabled } from '../audit/trail-head.ts';
 import { currentTime, currentTimeMs } from '../common/clock.ts';
+import { StartupError } from '../common/errors.ts';
 import type { Organisation } from '../identity/organisation.entity.ts';
 import { OrganisationDeletion } from '../identity/organisation-deletion.entity.ts';
 import { unattributedOrgId } from '../identity/organisations.ts';
@@ -170,14 +171,19 @@ export async function recordStatus(
   return head;
 }
 
+const unfinished = (orgId: string) =>
+  `organisation ${orgId}: its import is not finished, or the end of its audit trail was removed; run the import again, or restore a backup`;
+
 /**
  * Locks the head of the trail of an organisation.
  *
+ * @throws StartupError if there is none
  * @throws AppError `ORGANISATION_DISABLED` if the deletion of the organisation has begun
  * @throws MacMismatch
  */
 export async function lockHead(em: EntityManager, { vault }: AuditDeps, orgId: string): Promise<AuditHead> {
-  const head = await em.findOneOrFail(AuditHead, { orgId }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+  const head = await em.findOne(AuditHead, { orgId }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+  if (!head) throw new StartupError(unfinished(orgId));
   (await vault.rowMacs(em)).verify(em, AuditHead, head);
   if (head.deletionStartedAt) throw organisationDisabled(head);
   return head;

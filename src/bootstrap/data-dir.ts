@@ -17,6 +17,7 @@ import {
 import { dirname, join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { StartupError } from '../common/errors.ts';
+import { describeFileError } from '../common/file-error.ts';
 import { Secret } from '../common/secret.ts';
 
 /** SQLite's error code for a lock that another process holds. */
@@ -168,19 +169,7 @@ function createFolder(path: string): void {
   }
 }
 
-const reasons: Readonly<Record<string, string>> = {
-  EACCES: 'this user has no permission to read or write it',
-  EPERM: 'this user has no permission to read or write it',
-  EROFS: 'its file system is read-only',
-  ENOSPC: 'its file system has no free space or inodes',
-  EDQUOT: 'its disk quota is exceeded',
-  ENOTDIR: 'it is a file, or inside a file',
-  EEXIST: 'it is a file, or inside a file',
-  EISDIR: 'it is a folder and must be a file',
-  ENAMETOOLONG: 'its name is too long',
-  ENOENT: 'its file system cannot create a folder there',
-  EMFILE: 'too many files are open',
-};
+const reasons = { ENOENT: 'its file system cannot create a folder there' };
 
 function withStartupErrors<T>(place: string, work: () => T): T {
   try {
@@ -188,6 +177,6 @@ function withStartupErrors<T>(place: string, work: () => T): T {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === undefined) throw error;
-    throw new StartupError(`DATA_DIR ${place}: ${reasons[code] ?? 'cannot be read or written'} (${code})`);
+    throw new StartupError(`DATA_DIR ${place}: ${describeFileError(code, reasons)}`);
   }
 }

@@ -1,9 +1,10 @@
 import { fileURLToPath } from 'node:url';
-import { isRelease } from '../common/command-name.ts';
+import { commandLine, isRelease } from '../common/command-name.ts';
 import { AppError, StartupError } from '../common/errors.ts';
 import { describeConnectionFailure } from '../database/open-failure.ts';
 import { isDatabaseUnavailable } from '../database/outage.ts';
 import { KmsUnavailableError } from '../encryption/root-key.ts';
+import { MacMismatch } from '../encryption/row-macs.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -14,6 +15,8 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 export function describeStartupError(error: unknown): string {
   if (error instanceof StartupError) return error.message;
   if (error instanceof KmsUnavailableError) return error.reason;
+  if (error instanceof MacMismatch)
+    return `${error.message} "${commandLine('audit verify')}" names it; restore it from a backup.`;
   if (error instanceof AppError) return [error.message, error.remedy].filter(Boolean).join(' ');
   if (isDatabaseUnavailable(error))
     return `the database became unavailable: ${describeConnectionFailure(error, 'postgresql')}`;

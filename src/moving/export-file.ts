@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, linkSync, renameSync, rmSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
@@ -7,6 +7,7 @@ import { createGzip } from 'node:zlib';
 import { operatorActor } from '../administration/organisations.ts';
 import { type AuditDeps, appendEvents, withRequestContext } from '../audit/hash-chain.ts';
 import { StartupError } from '../common/errors.ts';
+import { describeFileError } from '../common/file-error.ts';
 import { unattributedOrgId } from '../identity/organisations.ts';
 import { createExportKeys } from './export-key.ts';
 import { type ExportedOrganisation, type WriteLine, writeOrganisations } from './export-organisations.ts';
@@ -36,7 +37,7 @@ export interface ExportReport {
 
 /**
  * Exports organisations to an encrypted file that only this user can read, while servers run. The file appears under its name when it is
- * complete. Each organisation gets an event in the trail of the server.
+ * complete. Before, each organisation gets an event in the trail of the server: no export exists without one.
  *
  * @throws StartupError if the file exists or cannot be written, or as `writeOrganisations`
  * @throws KmsUnavailableError
@@ -44,15 +45,14 @@ export interface ExportReport {
 export async function exportToFile(deps: AuditDeps, request: ExportRequest): Promise<ExportReport> {
   const { file, requestedBy } = request;
   if (existsSync(file)) throw existingFile(file);
-  const partial = `${file}.${process.pid}.partial`;
+  // Not the process id: in a container, a killed server and the next one have the same.
+  const partial = `${file}.${randomBytes(4).toString('hex')}.partial`;
   const handle = await withFileErrors(file, () => open(partial, 'wx', 0o600));
   try {
     const { organisations, ...written } = await writeFile(deps, request, handle);
-    await withFileErrors(file, async () => {
-      await handle.sync();
-      moveWithoutReplacing(partial, file);
-    });
+    await withFileErrors(file, () => handle.sync());
     await recordExport(deps, organisations, requestedBy);
+    await withFileErrors(file, async () => moveWithoutReplacing(partial, file));
     return { file, ...written, organisations };
   } finally {
     await handle.close();
@@ -64,13 +64,15 @@ function existingFile(file: string): StartupError {
   return new StartupError(`--output ${file}: the file exists, and is not replaced; choose another name`);
 }
 
+const reasons = { ENOENT: 'its folder does not exist' };
+
 async function withFileErrors<T>(file: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
     const { code, syscall } = Object(error) as NodeJS.ErrnoException;
-    if (syscall === undefined) throw error;
-    throw new StartupError(`--output ${file}: cannot be written (${code})`);
+    if (syscall === undefined || code === undefined) throw error;
+    throw new StartupError(`--output ${file}: ${describeFileError(code, reasons)}`);
   }
 }
 
@@ -125,7 +127,6 @@ async function recordExport(
   organisations: readonly ExportedOrganisation[],
   requestedBy: string,
 ): Promise<void> {
-  if (organisations.length === 0) return;
   const events = organisations.map(({ id, name }) =>
     withRequestContext({
       ...operatorActor,

@@ -23,10 +23,13 @@ import { damagedFile } from './sealed-stream.ts';
 const format = 'app-connections-export';
 const lastMigration = migrations.at(-1)?.name;
 
+/** A text that messages repeat before it is authenticated: nothing in it controls a terminal. */
+const word = z.string().regex(/^[\w.+-]{1,100}$/);
+
 /** How the secret of an export is encrypted: under a root key that both sides have, or for the key of the other side. */
 const wrappedSecret = z.union([
-  z.strictObject({ rootKeyId: z.string(), wrapped: z.string() }),
-  z.strictObject({ recipient: z.string(), sealed: z.string() }),
+  z.strictObject({ rootKeyId: word, wrapped: z.string() }),
+  z.strictObject({ recipient: word, sealed: z.string() }),
 ]);
 
 /** The first line of an export. It is in clear, and authenticated by everything after it. */
@@ -36,8 +39,8 @@ const exportHeader = z.strictObject({
   id: z.guid(),
   createdAt: z.iso.datetime(),
   /** The version of the server, and its last migration. */
-  version: z.string(),
-  migration: z.string(),
+  version: word,
+  migration: word,
   secret: wrappedSecret,
 });
 
@@ -134,7 +137,7 @@ async function openSecret(
       throw new StartupError(
         `the root key "${secret.rootKeyId}" in ${rootKeyLocation} is not the one that encrypted it, or its first line was changed`,
       );
-    if (String(Object(error).code).startsWith('ERR_JWE')) throw damagedFile();
+    if (/^ERR_(JOSE|JWE|JWK)/.test(String(Object(error).code))) throw damagedFile();
     throw error;
   }
 }

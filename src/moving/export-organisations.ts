@@ -43,7 +43,7 @@ export type WriteLine = (line: string) => Promise<void>;
  *
  * @param orgIds absent: all, except those that are being deleted
  * @param isResealed whether the other side has other root keys
- * @throws StartupError that names the first row or event that was changed outside the server
+ * @throws StartupError that names the first row or event that was changed outside the server, or if there is no organisation
  * @throws KmsUnavailableError
  */
 export function writeOrganisations(
@@ -73,6 +73,8 @@ export function writeOrganisations(
       await write(JSON.stringify({ end: organisation } satisfies ExportLine));
       exported.push(organisation);
     }
+    if (exported.length === 0)
+      throw new StartupError('the database has no organisation to export; check DATABASE_URL and DATA_DIR');
     await write(JSON.stringify({ trailer: { organisations: exported.length } } satisfies ExportLine));
     return exported;
   });

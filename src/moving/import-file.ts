@@ -58,7 +58,7 @@ interface Deps {
  */
 export async function importFile(deps: Deps, request: ImportRequest): Promise<ImportedOrganisation[]> {
   const { path, isDryRun } = request;
-  const file = await openExport(deps.database.asSystem(), deps.vault, path, deps.rootKeyLocation);
+  await using file = await openExport(deps.database.asSystem(), deps.vault, path, deps.rootKeyLocation);
   await assertOrigin(file, request.sha256);
   const results = (await planImport(deps, file)).map(
     (plan): ImportedOrganisation => ({ ...plan, result: findResult(plan) }),
@@ -89,14 +89,14 @@ export function countRows({ tables }: ExportedOrganisation): number {
 }
 
 /** Anyone who knows a recipient can make a file for it. Only the hash shows that the file comes from the export that printed it. */
-async function assertOrigin({ keys, path }: ExportFile, sha256: string | undefined): Promise<void> {
+async function assertOrigin(file: ExportFile, sha256: string | undefined): Promise<void> {
   if (sha256 === undefined) {
-    if (!('recipient' in keys.header.secret)) return;
+    if (!('recipient' in file.keys.header.secret)) return;
     throw new StartupError(
       'it is encrypted for a recipient, and anyone can do that; give the SHA-256 that the export has printed: --sha256 HEX',
     );
   }
-  if ((await hashFile(path)) !== sha256.toLowerCase())
+  if ((await hashFile(file)) !== sha256.toLowerCase())
     throw new StartupError('its SHA-256 is another one than --sha256; it is not the file of that export');
 }
 
@@ -121,9 +121,11 @@ async function storeOrganisations(
       await storeOpening(orgId);
       const { organisation } = batch;
       await inTransaction(database.asSystem(), async (em) => {
-        await store(em, deps, file, closing);
+        const stored = await store(em, deps, file, closing);
         await assertSums(em, deps, file, organisation);
         await assertIntactTrail(em, deps.vault, orgId);
+        // Another import of the file has stored it meanwhile.
+        if (stored === 0) return;
         await appendEvent(em, deps, {
           ...operatorActor,
           orgId: unattributedOrgId,
@@ -149,7 +151,7 @@ interface Batch {
   rows: ExportedRow[];
 }
 
-function inTransaction(em: EntityManager, task: (em: EntityManager) => Promise<void>): Promise<void> {
+function inTransaction(em: EntityManager, task: (em: EntityManager) => Promise<unknown>): Promise<void> {
   const run = async (tx: EntityManager) => {
     await prepareTransaction(tx);
     await task(tx);
@@ -157,26 +159,30 @@ function inTransaction(em: EntityManager, task: (em: EntityManager) => Promise<v
   return withoutStatementTimeout(() => em.transactional(run));
 }
 
-/** Stores the rows that are not here. */
+/** Stores the rows that are not here, and returns their number. Another import may store the same ones at the same time. */
 async function store(
   em: EntityManager,
   deps: Deps,
   file: ExportFile,
   batches: readonly Batch[],
-): Promise<void> {
+): Promise<number> {
   const macs = await deps.vault.rowMacs(em);
+  let stored = 0;
   for (const { table, rows } of batches) {
     const found = new Set((await findRows(em, table, rows)).map((row) => describeRow(table, row)));
     const missing = rows.filter((row) => !found.has(describeRow(table, row)));
     if (missing.length === 0) continue;
     const wrapped = await Promise.all(missing.map((row) => wrapDataKey(deps, file, row)));
     const signed = wrapped.map((row) => signRow(em, macs, table, row));
-    await em.execute(
-      `insert into "${table.name}" select * from jsonb_populate_recordset(null::"${table.name}", ?::jsonb)`,
+    const { affectedRows } = await em.execute<{ affectedRows: number }>(
+      `insert into "${table.name}" select * from jsonb_populate_recordset(null::"${table.name}", ?::jsonb)
+        on conflict do nothing`,
       [`[${signed.join(',')}]`],
       'run',
     );
+    stored += affectedRows;
   }
+  return stored;
 }
 
 /** Wraps a data key under the primary root key of this database. Other rows stay as they are. */

@@ -1,5 +1,7 @@
+import { AuditHead } from '../audit/audit-event.entity.ts';
 import type { Database } from '../database/database.ts';
 import type { Vault } from '../encryption/vault.ts';
+import { Organisation } from '../identity/organisation.entity.ts';
 import { OrganisationDeletion } from '../identity/organisation-deletion.entity.ts';
 import type { ExportedOrganisation } from './export-organisations.ts';
 import { type ExportedRow, type ExportFile, type ExportItem, readExport } from './read-export.ts';
@@ -37,6 +39,7 @@ export async function planImport(stores: Stores, file: ExportFile): Promise<Plan
     if ('organisation' in batch) {
       const { id } = batch.organisation;
       conflicts.push(...(await findDeletion(stores, id)));
+      if (conflicts.length > 0) conflicts.unshift(...(await findUnfinishedImport(stores, id)));
       plans.push({ organisation: batch.organisation, existing, conflicts: conflicts.slice(0, maxConflicts) });
       existing = 0;
       conflicts = [];
@@ -103,6 +106,16 @@ async function compare(
   for (const name of stored.keys())
     conflicts.push(`${name} is here with the ${table.unique} of another row of the export`);
   return { existing, conflicts };
+}
+
+/** An import stores the end of the trail last. */
+async function findUnfinishedImport({ database }: Stores, orgId: string): Promise<string[]> {
+  const em = database.asSystem();
+  const isHere = (await em.count(Organisation, { id: orgId })) > 0;
+  if (!isHere || (await em.count(AuditHead, { orgId })) > 0) return [];
+  return [
+    'an import of another export of it was not finished here; import that file again, or import this one into an empty database',
+  ];
 }
 
 async function findDeletion({ database }: Stores, id: string): Promise<string[]> {

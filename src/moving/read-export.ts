@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
 import { pipeline, Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import type { EntityManager } from '@mikro-orm/postgresql';
@@ -15,8 +15,9 @@ import { findTable, type MovedTable } from './tables.ts';
 const maxHeaderBytes = 65_536;
 
 /** An export whose key is known. */
-export interface ExportFile {
-  path: string;
+export interface ExportFile extends AsyncDisposable {
+  /** It stays open, so that each reading is of the same file, whatever the name leads to meanwhile. */
+  handle: FileHandle;
   keys: ExportKeys;
   /** The length of the first line, in bytes. */
   headerBytes: number;
@@ -36,7 +37,7 @@ export type ExportItem =
   | { kind: 'end'; organisation: ExportedOrganisation };
 
 /**
- * Opens an export.
+ * Opens an export, until it is disposed of.
  *
  * @throws StartupError if it cannot be read, or as `openExportKeys`
  * @throws KmsUnavailableError
@@ -47,20 +48,35 @@ export async function openExport(
   path: string,
   rootKeyLocation: string,
 ): Promise<ExportFile> {
-  const line = await readHeaderLine(path);
-  const keys = await openExportKeys(em, vault, line, rootKeyLocation);
-  return { path, keys, headerBytes: Buffer.byteLength(line) + 1 };
+  // Without O_NONBLOCK, opening a pipe waits for its writer. Windows has no such flag.
+  const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+  const handle = await open(path, flags).catch(throwUnreadable);
+  try {
+    // The file is read several times.
+    if (!(await handle.stat()).isFile())
+      throw new StartupError('it is a folder, a pipe or a device; name a regular file');
+    const line = await readHeaderLine(handle);
+    const keys = await openExportKeys(em, vault, line, rootKeyLocation);
+    const headerBytes = Buffer.byteLength(line) + 1;
+    return { handle, keys, headerBytes, [Symbol.asyncDispose]: () => handle.close() };
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
 }
 
-async function readHeaderLine(path: string): Promise<string> {
+async function readHeaderLine(handle: FileHandle): Promise<string> {
   const bytes = Buffer.alloc(maxHeaderBytes);
-  const handle = await open(path, 'r').catch(throwUnreadable);
+  const { bytesRead } = await handle.read(bytes, 0, maxHeaderBytes, 0).catch(throwUnreadable);
+  const end = bytes.subarray(0, bytesRead).indexOf('\n');
+  return bytes.toString('utf8', 0, Math.max(end, 0));
+}
+
+async function* readBytes(handle: FileHandle, start: number): AsyncGenerator<Buffer> {
   try {
-    const { bytesRead } = await handle.read(bytes, 0, maxHeaderBytes, 0).catch(throwUnreadable);
-    const end = bytes.subarray(0, bytesRead).indexOf('\n');
-    return bytes.toString('utf8', 0, Math.max(end, 0));
-  } finally {
-    await handle.close();
+    yield* handle.createReadStream({ start, autoClose: false });
+  } catch (error) {
+    throwUnreadable(error);
   }
 }
 
@@ -73,8 +89,8 @@ function throwUnreadable(error: unknown): never {
  *
  * @throws StartupError if it was changed, or is incomplete
  */
-export async function* readExport({ path, keys, headerBytes }: ExportFile): AsyncGenerator<ExportItem> {
-  const compressed = openStream(keys.stream, createReadStream(path, { start: headerBytes }));
+export async function* readExport({ handle, keys, headerBytes }: ExportFile): AsyncGenerator<ExportItem> {
+  const compressed = openStream(keys.stream, readBytes(handle, headerBytes));
   const gunzip = createGunzip();
   // Its error also ends the iteration below.
   pipeline(Readable.from(compressed), gunzip, () => undefined);
@@ -142,9 +158,9 @@ async function* splitLines(source: AsyncIterable<Buffer>): AsyncGenerator<string
   if (rest.length > 0) throw damagedFile();
 }
 
-/** Computes the SHA-256 of a file, in hex. */
-export async function hashFile(path: string): Promise<string> {
+/** Computes the SHA-256 of an export, in hex. */
+export async function hashFile({ handle }: ExportFile): Promise<string> {
   const hash = createHash('sha256');
-  for await (const piece of createReadStream(path)) hash.update(piece);
+  for await (const piece of readBytes(handle, 0)) hash.update(piece);
   return hash.digest('hex');
 }
