@@ -6,6 +6,7 @@ import { MikroORM } from '@mikro-orm/postgresql';
 import { Secret } from '../../src/common/secret.ts';
 import type { EmbeddedLocation } from '../../src/database/embedded.ts';
 import type { DatabaseLocation, PostgresqlLocation } from '../../src/database/location.ts';
+import { readMigrated } from './embedded-pool.ts';
 import { temporaryFolder } from './process.ts';
 import { rootKey } from './root-key.ts';
 import { archiveOf, emptyEmbedded, migratedEmbedded, templateDatabase } from './template-environment.ts';
@@ -27,7 +28,9 @@ type TestDatabase<Location = DatabaseLocation> = AsyncDisposable & {
 
 /** An empty database of the kind under test. */
 export async function emptyDatabase(): Promise<TestDatabase> {
-  return testDatabaseUrl ? createDatabase(testDatabaseUrl) : inMemory(process.env[emptyEmbedded]);
+  return testDatabaseUrl
+    ? createDatabase(testDatabaseUrl)
+    : inMemory(process.env[emptyEmbedded] && readEmpty);
 }
 
 /** Returns the location of a database on PostgreSQL past a pooler. */
@@ -40,7 +43,7 @@ export function withoutPooler({ location }: { location: DatabaseLocation }): Pos
 export async function freshDatabase(): Promise<TestDatabase> {
   return testDatabaseUrl
     ? createDatabase(testDatabaseUrl, process.env[templateDatabase])
-    : inMemory(process.env[migratedEmbedded]);
+    : inMemory(process.env[migratedEmbedded] && readMigrated);
 }
 
 async function createDatabase(server: string, template?: string): Promise<TestDatabase<PostgresqlLocation>> {
@@ -59,11 +62,12 @@ async function createDatabase(server: string, template?: string): Promise<TestDa
   return { location, drop, [Symbol.asyncDispose]: drop };
 }
 
-function inMemory(template: string | undefined): TestDatabase {
-  const location: EmbeddedLocation = {
-    kind: 'embedded',
-    ...(template && { copyOf: async () => (await readFile(archiveOf(template))).buffer }),
-  };
+async function readEmpty(): Promise<ArrayBuffer> {
+  return (await readFile(archiveOf(process.env[emptyEmbedded] ?? ''))).buffer;
+}
+
+function inMemory(copyOf: EmbeddedLocation['copyOf'] | ''): TestDatabase {
+  const location: EmbeddedLocation = { kind: 'embedded', ...(copyOf && { copyOf }) };
   const drop = async () => {};
   return { location, drop, [Symbol.asyncDispose]: drop };
 }
