@@ -1,7 +1,7 @@
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { readConfig } from '../src/config/read-config.ts';
-import type { Lookup } from '../src/outbound/outbound.ts';
+import type { Lookup } from '../src/outbound/dns.ts';
 import { startOkta, type TestOkta } from './testkit/okta.ts';
 import { at, createConnectionOverRest, type RestClient, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';

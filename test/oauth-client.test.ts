@@ -4,7 +4,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { OAuthClient } from '../src/oauth/oauth-client.ts';
 import { generatePrivateKey, openPrivateKey, toPublicJwk } from '../src/oauth/private-key.ts';
 import { TokenRequestError } from '../src/oauth/token-request.ts';
-import { createOutbound, type OutboundClient } from '../src/outbound/outbound.ts';
+import { createOutbound } from '../src/outbound/create-outbound.ts';
+import type { OutboundClient } from '../src/outbound/outbound.ts';
 import type { ServiceApp } from './testkit/okta-service-apps.ts';
 import { type JournalEntry, type OktaStandIn, startOktaStandIn } from './testkit/okta-standin.ts';
 import type { Answer } from './testkit/okta-standin-answers.ts';

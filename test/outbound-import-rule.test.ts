@@ -56,7 +56,7 @@ const harmless = [
   "import { createServer as serve, type IncomingMessage, type ServerResponse } from 'node:http';",
   "import { STATUS_CODES } from 'node:http';",
   "import type { AddressInfo, Socket } from 'node:net';",
-  "import { createOutbound } from './outbound/outbound.ts';",
+  "import { createOutbound } from './outbound/create-outbound.ts';",
   'export const { fetch } = server;',
 ];
 const files = (folder: string, texts: readonly string[]) =>

@@ -1,6 +1,8 @@
 import { isIPv6 } from 'node:net';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { createOutbound, type Lookup, type OutboundSettings } from '../src/outbound/outbound.ts';
+import { createOutbound } from '../src/outbound/create-outbound.ts';
+import type { Lookup } from '../src/outbound/dns.ts';
+import type { OutboundSettings } from '../src/outbound/outbound.ts';
 import { OutboundError } from '../src/outbound/outbound-error.ts';
 import { parseProxy } from '../src/outbound/proxy.ts';
 import { type Certificates, makeCertificates, trust } from './testkit/certificates.ts';

@@ -1,6 +1,7 @@
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { createOutbound, type OutboundSettings } from '../src/outbound/outbound.ts';
+import { createOutbound } from '../src/outbound/create-outbound.ts';
+import type { OutboundSettings } from '../src/outbound/outbound.ts';
 import { type Certificates, makeCertificates, trust } from './testkit/certificates.ts';
 import { countConnectionAttempts } from './testkit/connection-attempts.ts';
 import { startOkta } from './testkit/okta.ts';

@@ -1,6 +1,6 @@
 import { isIPv6 } from 'node:net';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import type { Lookup } from '../src/outbound/outbound.ts';
+import type { Lookup } from '../src/outbound/dns.ts';
 import { type ConnectionAttempts, countConnectionAttempts } from './testkit/connection-attempts.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { brokenHosts, disguisedHosts, forbiddenAddresses } from './testkit/forbidden-hosts.ts';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
-import { defaultStreamLimits } from '../src/outbound/outbound.ts';
+import { defaultStreamLimits } from '../src/outbound/create-outbound.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { type Behaviour, startOkta, type TestOkta, withToken } from './testkit/okta.ts';
 import { type JournalEntry, type OktaStandIn, startOktaStandIn } from './testkit/okta-standin.ts';

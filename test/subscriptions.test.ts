@@ -10,7 +10,7 @@ import { subscribeToConnections } from '../src/connections/operations/subscribe.
 import { RateBudgets } from '../src/connections/rate-budget/rate-budgets.ts';
 import { UsageCounter } from '../src/connections/usage/usage-counter.ts';
 import { Caller, scopes } from '../src/identity/caller.ts';
-import { createOutbound } from '../src/outbound/outbound.ts';
+import { createOutbound } from '../src/outbound/create-outbound.ts';
 import { unlimited } from '../src/rate-limits/rate-limits.ts';
 import { administer, testDatabaseUrl } from './testkit/database.ts';
 import { createConnection, presetMutation } from './testkit/operations.ts';

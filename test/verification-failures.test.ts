@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Lookup } from '../src/outbound/outbound.ts';
+import type { Lookup } from '../src/outbound/dns.ts';
 import { type Certificates, makeCertificates, trust } from './testkit/certificates.ts';
 import * as behaviours from './testkit/okta.ts';
 import { startOkta } from './testkit/okta.ts';

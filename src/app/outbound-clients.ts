@@ -1,7 +1,8 @@
 import { maxProviderBytes } from '../auth/oidc-discovery.ts';
 import type { Config } from '../config/config.ts';
+import { createOutbound } from '../outbound/create-outbound.ts';
 import { hostPort } from '../outbound/host-port.ts';
-import { createOutbound, type OutboundClient, type OutboundSettings } from '../outbound/outbound.ts';
+import type { OutboundClient, OutboundSettings } from '../outbound/outbound.ts';
 
 /** The settings of outbound requests that tests replace. */
 export type OutboundOverrides = Pick<OutboundSettings, 'lookup' | 'timeoutMs'>;

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { assertChecksum } from '../auth/api-keys.ts';
 import type { Secret } from '../common/secret.ts';
 import { type AddressRange, parseRange } from '../http/client-ip.ts';
-import { defaultStreamLimits } from '../outbound/outbound.ts';
+import { defaultStreamLimits } from '../outbound/create-outbound.ts';
 import { parseProxy } from '../outbound/proxy.ts';
 import {
   bearerToken,

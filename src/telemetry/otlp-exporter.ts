@@ -3,8 +3,9 @@ import { JsonTraceSerializer, ProtobufTraceSerializer } from '@opentelemetry/otl
 import type { ReadableSpan, SpanExporter } from '@opentelemetry/sdk-trace';
 import { currentRequest, type Logger } from '../common/log.ts';
 import { currentSpan, nameFailure } from '../common/tracing.ts';
+import { createOutbound } from '../outbound/create-outbound.ts';
 import { hostPort } from '../outbound/host-port.ts';
-import { createOutbound, type OutboundClient } from '../outbound/outbound.ts';
+import type { OutboundClient } from '../outbound/outbound.ts';
 import type { ProxySettings } from '../outbound/proxy.ts';
 import { buildOtlpHeaders, type TracingSettings } from './tracing-settings.ts';
 

@@ -1,7 +1,8 @@
 import { fetchProviderMetadata, maxProviderBytes } from '../../auth/oidc-discovery.ts';
 import type { Config } from '../../config/config.ts';
+import { createOutbound } from '../../outbound/create-outbound.ts';
 import { hostPort } from '../../outbound/host-port.ts';
-import { createOutbound, type OutboundClient } from '../../outbound/outbound.ts';
+import type { OutboundClient } from '../../outbound/outbound.ts';
 import { OutboundError } from '../../outbound/outbound-error.ts';
 import type { ProxySettings } from '../../outbound/proxy.ts';
 import { buildOtlpHeaders } from '../../telemetry/tracing-settings.ts';

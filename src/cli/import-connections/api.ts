@@ -4,9 +4,9 @@ import { currentTimeMs } from '../../common/clock.ts';
 import { StartupError } from '../../common/errors.ts';
 import { isLoopbackHost } from '../../common/loopback.ts';
 import type { Secret } from '../../common/secret.ts';
+import { createOutbound } from '../../outbound/create-outbound.ts';
 import { hostPort } from '../../outbound/host-port.ts';
 import { parseJson } from '../../outbound/json.ts';
-import { createOutbound } from '../../outbound/outbound.ts';
 import { OutboundError } from '../../outbound/outbound-error.ts';
 
 const apiError = z.looseObject({

@@ -13,7 +13,7 @@ import type { Context } from '../../../src/graphql/context.ts';
 import { createErrorMasker } from '../../../src/graphql/error-masking.ts';
 import { maskErrors } from '../../../src/graphql/plugins.ts';
 import { oauth } from '../../../src/oauth/oauth.ts';
-import { createOutbound } from '../../../src/outbound/outbound.ts';
+import { createOutbound } from '../../../src/outbound/create-outbound.ts';
 import { unlimited } from '../../../src/rate-limits/rate-limits.ts';
 import type { TestServer } from '../server.ts';
 import { failingLookup } from './fixture.ts';

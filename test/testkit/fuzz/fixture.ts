@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Lookup } from '../../../src/outbound/outbound.ts';
+import type { Lookup } from '../../../src/outbound/dns.ts';
 import { createConnectionOverRest, restClient } from '../rest.ts';
 import type { Fixture } from './values.ts';
 

@@ -1,5 +1,5 @@
 import { brotliCompressSync, gzipSync, zstdCompressSync } from 'node:zlib';
-import type { Lookup } from '../../../src/outbound/outbound.ts';
+import type { Lookup } from '../../../src/outbound/dns.ts';
 import {
   closeConnection,
   endlessly,
