@@ -1,4 +1,6 @@
 import { writeFileSync } from 'node:fs';
+import { createServer as createProxyServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { codeBlocks, readPages } from './testkit/documents.ts';
@@ -28,7 +30,7 @@ beforeEach(async () => {
 });
 
 /** Imports a list, and checks that no output has a token. */
-async function importList(content: string, ...args: string[]) {
+async function importList(content: string | Uint8Array, ...args: string[]) {
   const file = join(folder, 'connections');
   writeFileSync(file, content);
   const result = await runProgram(
@@ -111,7 +113,7 @@ describe('npm run import -- --connections', () => {
       expect(stderr.split('\n')).toEqual([
         expect.stringMatching(/^entry 1.*: .*token.*/i),
         expect.stringMatching(/^entry 2, column instanceUrl: .+/),
-        'entry 3, column project: There is no project "Payrol". Create it, or leave the cell empty for a connection of the organisation. Did you mean "payroll"?',
+        'entry 3, column project: There is no such project. Create it, or leave the cell empty for a connection of the organisation. Did you mean "payroll"?',
         '',
       ]);
     }
@@ -185,6 +187,108 @@ describe('npm run import -- --connections', () => {
       expect([content, code, stdout, stderr]).toEqual([content, 1, '', expect.stringContaining(says)]);
       expect(stderr).toMatch(/^Cannot import: --connections FILE: [^\n]+\n$/);
     }
+  });
+
+  it('repeats no token that is in place of a header or of a project, and nothing that controls the terminal', async () => {
+    const secret = '00planted-for-the-fourth-connection-0123456';
+    const header = 'name,project,instanceUrl,tokenEnv';
+    const cases: [content: string, says: string][] = [
+      [secret, 'column 1 has an unknown name, and its first line may be missing. The columns are name,'],
+      [`SSWS token ${secret}\n`, 'it has a column for tokens: tokens must not be in the file'],
+      [JSON.stringify([{ [secret]: 'a' }]), 'a member of entry 1 has an unknown name'],
+      [`a,,${url},FIRST_TOKEN\n`, 'it has an unknown column "a".'],
+      [`${header}\na,${secret},${url},FIRST_TOKEN\n`, 'line 2, column project: There is no such project.'],
+      [`${header}\na,\u001b[2J,${url},FIRST_TOKEN\n`, 'line 2, column project: There is no such project.'],
+    ];
+    for (const [content, says] of cases) {
+      const { code, stdout, stderr } = await importList(content);
+      expect([content, code, stderr]).toEqual([content, 1, expect.stringContaining(says)]);
+      expect(foundIn(stdout + stderr, [secret.slice(0, 20)])).toEqual([]);
+      expect(stdout + stderr).not.toContain('\u001b');
+    }
+  });
+
+  it('names the encoding or the separator if a spreadsheet has saved another one', async () => {
+    const list = `name,instanceUrl,description,tokenEnv\nlatin,${url},München,FIRST_TOKEN\n`;
+    const separated = 'separate the cells by commas. The columns are name,';
+    const cases: [content: string | Uint8Array, says: string][] = [
+      [Buffer.from(`\ufeff${list}`, 'utf16le'), 'it is not encoded in UTF-8; save it as UTF-8'],
+      [Buffer.from(list, 'latin1'), 'it is not encoded in UTF-8; save it as UTF-8'],
+      [list.replaceAll(',', ';'), separated],
+      [list.replaceAll(',', '\t'), separated],
+    ];
+    for (const [content, says] of cases) {
+      const { code, stderr } = await importList(content);
+      expect([code, stderr]).toEqual([1, expect.stringContaining(says)]);
+    }
+    expect(await listNames()).toEqual([]);
+    const json = JSON.stringify([{ name: 'json', instanceUrl: url, tokenEnv: 'FIRST_TOKEN' }]);
+    expect((await importList(`\ufeff${json}`)).stderr).toBe('');
+    expect((await importList(`${list},,,\n,,,\n`)).stderr).toBe('');
+    expect(await listNames()).toEqual(['json', 'latin']);
+  });
+
+  it('reports a variable that is not set also if it has the name of a member of every object', async () => {
+    const names = ['__proto__', 'constructor', 'toString'];
+    const rows = names.map((name, index) => `a${index},${url},${name}`);
+    const { code, stderr } = await importList(['name,instanceUrl,tokenEnv', ...rows].join('\n'));
+    expect([code, stderr.match(/column tokenEnv: It names no variable that is set|is not set/g)]).toEqual([
+      1,
+      expect.objectContaining({ length: 3 }),
+    ]);
+    expect(stderr).toContain('3 cells are wrong; nothing was sent');
+  });
+
+  it('reads 100,000 rows, and finds all wrong cells before it sends anything', async () => {
+    const rows = Array.from({ length: 100_000 }, (_, index) => `Row${index},${url},FIRST_TOKEN`);
+    const { code, stdout, stderr } = await importList(['name,instanceUrl,tokenEnv', ...rows].join('\n'));
+    expect([code, stdout]).toEqual([1, '']);
+    expect(stderr).toContain('100000 cells are wrong; nothing was sent');
+    const large = await importList(`name\n${'x'.repeat(17 * 1024 * 1024)}`);
+    expect(large.stderr).toContain('has more than 16777216 bytes; import it in several parts');
+  });
+
+  it('finds a name that is there twice, once with the name of the project and once with its id', async () => {
+    const id = await organisation.newProject('Payroll');
+    const list = [
+      { name: ' same ', project: ' Payroll ', instanceUrl: url, tokenEnv: 'FIRST_TOKEN' },
+      { name: 'same', project: id, instanceUrl: url, tokenEnv: 'SECOND_TOKEN' },
+    ];
+    const { code, stdout, stderr } = await importList(JSON.stringify(list));
+    expect([code, stderr]).toEqual([
+      1,
+      'entry 2, column name: The name is used in entry 1 too. Choose another name.\n',
+    ]);
+    expect(stdout).toMatch(/^entry 1 {2}Payroll\/same {2}created/);
+  });
+
+  it('prints as JSON what was created before the server has stopped', async () => {
+    const rows = ['first', 'second'].map((name) => `${name},${url},FIRST_TOKEN`);
+    const list = ['name,instanceUrl,tokenEnv', ...rows].join('\n');
+    const proxy = createProxyServer((request, response) => {
+      const chunks: Buffer[] = [];
+      request.on('data', (chunk) => chunks.push(chunk));
+      request.on('end', async () => {
+        const body = Buffer.concat(chunks).toString();
+        if (body.includes('"second"')) {
+          request.socket.destroy();
+          return;
+        }
+        const { authorization = '' } = request.headers;
+        const headers = { authorization, 'content-type': 'application/json' };
+        const answer = await fetch(server.graphqlUrl, { method: 'POST', headers, body });
+        response.writeHead(answer.status).end(await answer.text());
+      });
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+    const { port } = proxy.address() as AddressInfo;
+    const { code, stdout, stderr } = await importList(list, '--url', `http://127.0.0.1:${port}`, '--json');
+    proxy.close();
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringContaining('run the command again, which skips what is done'),
+    ]);
+    expect(JSON.parse(stdout).rows).toMatchObject([{ name: 'first', result: 'created' }]);
   });
 
   it('reports an API key that is missing or unknown, a server that does not answer, and a URL without TLS', async () => {

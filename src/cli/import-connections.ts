@@ -45,18 +45,21 @@ export async function runConnectionsImport(
   const config = readConfig(environment);
   const key = readApiKey(apiKeyFile ?? join(config.dataDir, 'api-key'));
   const api = openApi(url === undefined ? findUrl(config) : parseUrl(url), key);
+  const results: RowResult[] = [];
   try {
     const onResult = (result: RowResult) => {
+      results.push(result);
       if (json) return;
       if (result.problem) terminal.error(formatProblem(result.problem));
       else terminal.log(formatResult(result));
     };
-    const results = await importConnections(api, rows, { isDryRun, onResult });
+    await importConnections(api, rows, { isDryRun, onResult });
     const counts = countResults(results);
-    if (json) terminal.log(JSON.stringify({ rows: results, problems: [] }));
-    else terminal.log(formatCounts(counts));
+    if (!json) terminal.log(formatCounts(counts));
     return counts.failed > 0 ? 1 : 0;
   } finally {
+    // Also if the server has stopped answering: what was created stays.
+    if (json) terminal.log(JSON.stringify({ rows: results, problems: [] }));
     await api.close();
   }
 }

@@ -1,8 +1,17 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { StartupError } from './errors.ts';
 
-/** The most bytes of a file. Secrets, keys and chains of certificates are far smaller. */
-const maxBytes = 1024 * 1024;
+/** The most bytes of a file, and what to do about one that has more. */
+interface FileLimit {
+  maxBytes: number;
+  remedy: string;
+}
+
+/** Secrets, keys and chains of certificates are far smaller. */
+const limitOfValues: FileLimit = {
+  maxBytes: 1024 * 1024,
+  remedy: 'name the file with nothing but the value',
+};
 
 /** A file cannot be used. The message is the predicate of a sentence about it, and has no content of it. */
 export class UnusableFile extends Error {
@@ -30,7 +39,7 @@ export function readConfiguredFile(setting: string, file: string): Buffer {
  *
  * @throws UnusableFile if the file cannot be read, is not a regular file or is too large
  */
-export function readSmallFile(file: string): Buffer {
+export function readSmallFile(file: string, { maxBytes, remedy } = limitOfValues): Buffer {
   let descriptor: number | undefined;
   try {
     // Without O_NONBLOCK, opening a pipe waits for its writer. Windows has no such flag.
@@ -45,7 +54,7 @@ export function readSmallFile(file: string): Buffer {
       read = readSync(descriptor, bytes, { offset: length });
     }
     if (length <= maxBytes) return Buffer.from(bytes.subarray(0, length));
-    throw new UnusableFile(`has more than ${maxBytes} bytes; name the file with nothing but the value`);
+    throw new UnusableFile(`has more than ${maxBytes} bytes; ${remedy}`);
   } catch (error) {
     if (error instanceof UnusableFile) throw error;
     const { code } = error as NodeJS.ErrnoException;

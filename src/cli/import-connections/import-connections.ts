@@ -2,7 +2,7 @@ import { commandLine } from '../../common/command-name.ts';
 import { StartupError } from '../../common/errors.ts';
 import { suggest } from '../../common/suggest.ts';
 import type { Api, ApiError } from './api.ts';
-import type { ConnectionRow, RowProblem } from './read-rows.ts';
+import { type ConnectionRow, type RowProblem, repeatedName } from './read-rows.ts';
 
 /** What was done with a row of a file, or would be. */
 export interface RowResult {
@@ -21,7 +21,7 @@ const projectsQuery = `query ($after: String) {
   projects(first: 100, after: $after) { nodes { id name } pageInfo { hasNextPage endCursor } }
 }`;
 const byNameQuery = `query ($name: String!, $projectId: UUID) {
-  appConnectionByName(name: $name, projectId: $projectId) { id credentials { instanceUrl } }
+  appConnectionByName(name: $name, projectId: $projectId) { id }
 }`;
 const validateMutation = `mutation ($credentials: OktaCredentialsInput!) {
   validateOktaCredentials(credentials: $credentials) { status message remedy }
@@ -29,6 +29,9 @@ const validateMutation = `mutation ($credentials: OktaCredentialsInput!) {
 const createMutation = `mutation ($input: CreateOktaConnectionInput!) {
   createOktaConnection(input: $input) { appConnection { id } }
 }`;
+
+/** A longer text is not similar to the name of a project. */
+const maxSuggestedLength = 200;
 
 interface Project {
   id: string;
@@ -47,17 +50,14 @@ export async function importConnections(
   api: Api,
   rows: readonly ConnectionRow[],
   { isDryRun, onResult }: { isDryRun: boolean; onResult: (result: RowResult) => void },
-): Promise<RowResult[]> {
+): Promise<void> {
   const projects = rows.some(({ project }) => project) ? await listProjects(api) : [];
-  const results: RowResult[] = [];
+  const places = new Map<string, string>();
   for (const row of rows) {
     const { place, name, project = null } = row;
-    const outcome = await importRow(api, row, projects, isDryRun);
-    const result = { place, name, project, id: null, problem: null, ...outcome };
-    results.push(result);
-    onResult(result);
+    const outcome = await importRow(api, row, { projects, places, isDryRun });
+    onResult({ place, name, project, id: null, problem: null, ...outcome });
   }
-  return results;
 }
 
 async function listProjects(api: Api): Promise<Project[]> {
@@ -77,22 +77,32 @@ async function listProjects(api: Api): Promise<Project[]> {
 
 type Outcome = Pick<RowResult, 'result'> & Partial<RowResult>;
 
+interface Context {
+  projects: readonly Project[];
+  /** Where the names of the rows before are, by project. */
+  places: Map<string, string>;
+  isDryRun: boolean;
+}
+
 async function importRow(
   api: Api,
   row: ConnectionRow,
-  projects: readonly Project[],
-  isDryRun: boolean,
+  { projects, places, isDryRun }: Context,
 ): Promise<Outcome> {
   const project = projects.find(({ id, name }) => id === row.project?.toLowerCase() || name === row.project);
   if (row.project && !project) {
     const hint = suggest(
-      row.project,
+      row.project.slice(0, maxSuggestedLength),
       projects.map(({ name }) => name),
     );
     const remedy = `Create it, or leave the cell empty for a connection of the organisation.${hint}`;
-    return fail(row, { column: 'project', message: `There is no project "${row.project}".`, remedy });
+    return fail(row, { column: 'project', message: 'There is no such project.', remedy });
   }
   const place = { name: row.name, projectId: project?.id ?? null };
+  const key = JSON.stringify(place);
+  const earlier = places.get(key);
+  if (earlier !== undefined) return fail(row, repeatedName(earlier));
+  places.set(key, row.place);
   type Found = { appConnectionByName: { id: string } | null };
   const found = await api.request<Found>(byNameQuery, place);
   if ('error' in found && found.error.extensions.code !== 'NOT_FOUND') return failWith(row, found.error);

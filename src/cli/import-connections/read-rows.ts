@@ -32,6 +32,8 @@ export interface RowProblem {
   remedy?: string | undefined;
 }
 
+const limit = { maxBytes: 16 * 1024 * 1024, remedy: 'import it in several parts' };
+
 type Cells = Partial<Record<Column, string>>;
 
 /**
@@ -61,24 +63,26 @@ export function readConnectionRows(
     if (problems.length > before || !token) continue;
     rows.push({
       place,
-      name,
+      name: name.trim(),
       instanceUrl,
       token,
-      project: project || undefined,
+      project: project?.trim() || undefined,
       description: about || undefined,
     });
   }
-  problems.push(...findRepetitions(rows));
-  return { rows, problems };
+  return { rows, problems: [...problems, ...findRepetitions(rows)] };
 }
 
 type AddProblem = (column: Column, message: string, remedy: string) => void;
 
 function readText(file: string): string {
   try {
-    return readSmallFile(file).toString();
+    // It removes a byte order mark.
+    return new TextDecoder('utf-8', { fatal: true }).decode(readSmallFile(file, limit));
   } catch (error) {
     if (error instanceof UnusableFile) throw new StartupError(`it ${error.message}`);
+    if (error instanceof TypeError)
+      throw new StartupError('it is not encoded in UTF-8; save it as UTF-8, such as "CSV UTF-8" in Excel');
     throw error;
   }
 }
@@ -91,7 +95,7 @@ interface Entry {
 function parseCsvEntries(text: string): Entry[] {
   const [header, ...records] = parseCsv(text);
   const names = header?.cells ?? [];
-  for (const name of names) assertColumn(name);
+  for (const [index, name] of names.entries()) assertColumn(name, `column ${index + 1}`);
   const repeated = names.find((name, index) => names.indexOf(name) !== index);
   if (repeated) throw new StartupError(`the column ${repeated} is there twice; remove one`);
   return records.map(({ line, cells }) => {
@@ -111,7 +115,7 @@ function parseJsonEntries(text: string): Entry[] {
   return data.map((entry, index) => {
     const place = `entry ${index + 1}`;
     for (const [name, value] of Object.entries(entry)) {
-      assertColumn(name);
+      assertColumn(name, `a member of ${place}`);
       if (value !== null && typeof value !== 'string')
         throw new StartupError(`${place}: the member ${name} must be a text`);
     }
@@ -128,17 +132,26 @@ function tryParse(text: string): unknown {
   }
 }
 
-/** @throws StartupError without any value of the column, which may be a token */
-function assertColumn(name: string): void {
+/**
+ * @param where names the column in messages, if its name is not shown: a file without a header has values there, such as tokens
+ * @throws StartupError
+ */
+function assertColumn(name: string, where: string): void {
   if (columns.some((each) => each === name)) return;
+  const known = `The columns are ${columns.join(', ')}`;
+  if (/[;\t|]/.test(name))
+    throw new StartupError(
+      `its first line has semicolons, tabs or bars; separate the cells by commas. ${known}`,
+    );
   const letters = name.toLowerCase().replace(/[^a-z]/g, '');
+  const shown =
+    /^[A-Za-z]+([ _-][A-Za-z]+)*$/.test(name) && name.length <= 20 ? JSON.stringify(name) : undefined;
   if (/token|secret|password|privatekey|credential/.test(letters))
     throw new StartupError(
-      `it has a column ${JSON.stringify(name)}: tokens must not be in the file; delete them there, put each into an environment variable or a file, and name it in tokenEnv or tokenFile`,
+      `it has a column ${shown ?? 'for tokens'}: tokens must not be in the file; delete them there, put each into an environment variable or a file, and name it in tokenEnv or tokenFile`,
     );
-  throw new StartupError(
-    `it has an unknown column ${JSON.stringify(name.slice(0, 40))}.${suggest(name, columns)} The columns are ${columns.join(', ')}`,
-  );
+  if (shown) throw new StartupError(`it has an unknown column ${shown}.${suggest(name, columns)} ${known}`);
+  throw new StartupError(`${where} has an unknown name, and its first line may be missing. ${known}`);
 }
 
 function checkCells({ name, instanceUrl, method, description: about }: Cells, add: AddProblem): void {
@@ -177,7 +190,8 @@ function readToken(
     return undefined;
   }
   if (tokenFile) return readTokenFile(resolve(folder, tokenFile), add);
-  const value = environment[tokenEnv ?? '']?.trim();
+  const name = tokenEnv ?? '';
+  const value = Object.hasOwn(environment, name) ? environment[name]?.trim() : undefined;
   if (value) return new Secret(value);
   // A token that was entered here by mistake is not repeated.
   const isName = /^[A-Z_][A-Z0-9_]*$/i.test(tokenEnv ?? '') && (tokenEnv?.length ?? 0) <= 40;
@@ -204,20 +218,18 @@ function readTokenFile(path: string, add: AddProblem): Secret | undefined {
   return undefined;
 }
 
+/** The problem of a name that an earlier row has in the same project. */
+export function repeatedName(earlier: string): Omit<RowProblem, 'place'> {
+  const remedy = 'Choose another name.';
+  return { column: 'name', message: `The name is used in ${earlier} too.`, remedy };
+}
+
 function findRepetitions(rows: readonly ConnectionRow[]): RowProblem[] {
   const places = new Map<string, string>();
   return rows.flatMap(({ place, name, project = '' }) => {
     const key = JSON.stringify([name, project]);
     const earlier = places.get(key);
     places.set(key, earlier ?? place);
-    if (earlier === undefined) return [];
-    return [
-      {
-        place,
-        column: 'name',
-        message: `The name is used in ${earlier} too.`,
-        remedy: 'Choose another name.',
-      },
-    ];
+    return earlier === undefined ? [] : [{ place, ...repeatedName(earlier) }];
   });
 }
