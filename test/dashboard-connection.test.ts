@@ -180,6 +180,37 @@ describe.skipIf(!hasBrowser())('the page of a connection', () => {
     await em.execute('delete from host_certificate');
   });
 
+  it('says that checks keep an API token alive, and that it expires without them, and neither of a service app', async () => {
+    await create('checked-token');
+    const app = { clientId: '0oa00000000000000chk', scopes: ['okta.users.read'] };
+    await createConnection(
+      { client: client() },
+      { name: 'checked-app', projectId: firstProjectId, method: 'SERVICE_APP' },
+      { instanceUrl: dashboard.okta.origin, apiToken: undefined, ...app },
+    );
+    const shown: Record<string, string[]> = {};
+    for (const isOn of [true, false]) {
+      await dashboard.server.asOwner().execute(
+        `update app_connection set verification_status = 'VERIFIED', check_every = ?,
+          next_check_at = case when ? then now() + interval '330 minutes' end
+          where name in ('checked-token', 'checked-app')`,
+        [isOn ? 24 : 0, isOn],
+      );
+      for (const name of ['checked-token', 'checked-app']) {
+        const { page } = await open(name, 'Try it');
+        const fact = page.getByRole('main').locator('dl > div', { hasText: 'Next check' }).locator('dd');
+        shown[name] = [...(shown[name] ?? []), (await fact.textContent()) ?? ''];
+      }
+    }
+    expect(shown).toEqual({
+      'checked-token': [
+        'in 5 hours. It also keeps the API token alive. Okta API tokens expire after 30 days without a request.',
+        'Checks are off. Okta API tokens expire after 30 days without a request.',
+      ],
+      'checked-app': ['in 5 hours', 'Checks are off'],
+    });
+  });
+
   it('asks before it sends a write, and lists the writes', async () => {
     const { id } = await create('write-through');
     await client().request(presetMutation, { id, preset: 'USERS_AND_GROUPS_WRITE' });

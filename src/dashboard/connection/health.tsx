@@ -79,13 +79,13 @@ export function Health({ connection, isVerifying, onVerify }: HealthProps) {
 }
 
 /** When the connection is checked, and when it last worked, as facts. */
-export function toHealthRows({ health, checkEvery }: DetailedConnection) {
-  const { lastCheckAt, nextCheckAt, lastGoodAt, since, status, hostCertificate } = health;
+export function toHealthRows(connection: DetailedConnection) {
+  const { lastCheckAt, lastGoodAt, since, hostCertificate } = connection.health;
   return [
     ['Failing since', showTime(since)],
     ['Last worked', showTime(lastGoodAt) ?? 'Never'],
     ['Last check', showTime(lastCheckAt) ?? 'Never'],
-    ['Next check', describeNextCheck(nextCheckAt, checkEvery, status)],
+    ['Next check', describeNextCheck(connection)],
     ['Certificate of the host', hostCertificate && <CertificateEnd {...hostCertificate} />],
   ] as const;
 }
@@ -103,13 +103,18 @@ function showTime(at: string | null) {
   return at && <RelativeTime at={at} />;
 }
 
-function describeNextCheck(
-  nextCheckAt: string | null,
-  checkEvery: number,
-  status: DetailedConnection['health']['status'],
-) {
-  if (nextCheckAt) return <RelativeTime at={nextCheckAt} isFuture />;
-  if (checkEvery === 0) return 'Checks are off. Okta API tokens expire after 30 days without a request.';
+const tokenExpiry = 'Okta API tokens expire after 30 days without a request.';
+
+function describeNextCheck({ health: { nextCheckAt, status }, checkEvery, method }: DetailedConnection) {
+  const isToken = method === 'API_TOKEN';
+  if (nextCheckAt)
+    return (
+      <>
+        <RelativeTime at={nextCheckAt} isFuture />
+        {isToken && `. It also keeps the API token alive. ${tokenExpiry}`}
+      </>
+    );
+  if (checkEvery === 0) return isToken ? `Checks are off. ${tokenExpiry}` : 'Checks are off';
   if (status === 'REJECTED' || status === 'PENDING') return 'None until the credentials work';
   return 'Within a minute';
 }
