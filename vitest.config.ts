@@ -58,6 +58,7 @@ const http = testFiles(
   'sign-in-codes',
   'startup-errors',
   'tls',
+  'unsubscribe-page',
   'uploads',
   'verification-failures',
   'weak-encryption-keys',

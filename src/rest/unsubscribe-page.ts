@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { AppError, HttpError } from '../common/errors.ts';
 import { currentRequest, type Logger } from '../common/log.ts';
@@ -16,9 +17,16 @@ export interface UnsubscribePageOptions {
   log: Logger;
 }
 
+const style = `:root{color-scheme:light dark;font:1rem/1.5 system-ui,sans-serif}
+main{max-width:40rem;margin:0 auto;padding:2rem 1rem}
+h1{font-size:1.5rem;line-height:1.25}
+p{overflow-wrap:anywhere}
+button{font:inherit;padding:.5rem 1rem}`;
+
+const styleSource = `'sha256-${hash('sha256', style, 'base64')}'`;
 const headers = {
   'content-type': 'text/html; charset=utf-8',
-  'content-security-policy': "default-src 'none'; form-action 'self'; frame-ancestors 'none'",
+  'content-security-policy': `default-src 'none'; style-src ${styleSource}; form-action 'self'; frame-ancestors 'none'`,
 };
 
 /**
@@ -46,29 +54,42 @@ export function createUnsubscribePage({ connections, log }: UnsubscribePageOptio
         });
       if (method === 'POST') await setUnsubscribed(connections, subscription, !url.endsWith('?resume'));
       const { orgId, address } = subscription;
-      const page = buildPage(subscription, await hasUnsubscribed(connections, orgId, address));
+      const page = buildPage(describeState(subscription, await hasUnsubscribed(connections, orgId, address)));
       response.writeHead(200, headers).end(method === 'HEAD' ? undefined : page);
     } catch (error) {
       const { status, headers: more, body } = describeProblem(error, log);
-      response
-        .writeHead(status, { ...more, 'content-type': 'text/plain; charset=utf-8' })
-        .end(`${[body.title, body.detail].filter(Boolean).join(': ')}\n`);
+      const page = buildPage(
+        [body.detail, body.remedy]
+          .filter((text) => text !== undefined)
+          .map(toParagraph)
+          .join('\n'),
+      );
+      response.writeHead(status, { ...more, ...headers }).end(page);
     }
   };
 }
 
-function buildPage({ address }: Subscription, isUnsubscribed: boolean): string {
+function describeState({ address }: Subscription, isUnsubscribed: boolean): string {
   const shown = `<strong>${escapeHtml(address)}</strong>`;
   const [text, action, button] = isUnsubscribed
     ? [`${shown} gets no e-mails of this organisation.`, '?resume', 'Get e-mails again']
     : [`${shown} gets e-mails of this organisation about its connections.`, '?', 'Stop these e-mails'];
+  return `<p>${text}</p>
+<form method="post" action="${action}"><button>${button}</button></form>`;
+}
+
+function toParagraph(text: string): string {
+  return `<p>${escapeHtml(text)}</p>`;
+}
+
+/** @param content HTML */
+function buildPage(content: string): string {
   return `<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>E-mails of App Connections</title></head>
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>E-mails of App Connections</title>
+<style>${style}</style></head>
 <body><main><h1>E-mails of App Connections</h1>
-<p>${text}</p>
-<form method="post" action="${action}"><button>${button}</button></form>
-</main></body>
+${content}</main></body>
 </html>
 `;
 }
