@@ -386,6 +386,41 @@ describe('checks of connections', () => {
     expect(minutesFromNow(health.nextCheckAt)).toBeGreaterThan(5);
   });
 
+  test('are never more than the rate budget: connections whose share of the limit is spent are checked after minutes', async () => {
+    const mine = await server.newOrganisation();
+    const connections = await Promise.all(['one', 'two', 'three'].map(() => connect(mine)));
+    const reset = String(Math.floor(Date.now() / 1_000) + 600);
+    const sent: string[] = [];
+    okta.behave((request, response) => {
+      if (request.url !== tokenPath) return accepting(request, response);
+      sent.push(request.method ?? '');
+      const limits = {
+        'x-rate-limit-limit': '10',
+        'x-rate-limit-remaining': '9',
+        'x-rate-limit-reset': reset,
+      };
+      // No success, which would put the check off.
+      response.writeHead(404, { ...limits, 'content-type': 'application/json' }).end('{}');
+    });
+    for (const { id } of connections) {
+      const proxied = () =>
+        fetch(`${server.url}/api/v1/app-connections/okta/${id}/proxy${tokenPath}`, {
+          headers: { authorization: `Bearer ${mine.apiKey}` },
+        });
+      const statuses: number[] = [];
+      while (!statuses.includes(503) && statuses.length < 10) statuses.push((await proxied()).status);
+      expect(statuses).toEqual([404, 404, 404, 404, 404, 503]);
+    }
+    await makeDue(...connections.map(({ id }) => id));
+    for (const { id, verification } of connections) {
+      const { health } = await readUntil(mine, id, ({ health }) => minutesFromNow(health.nextCheckAt) > 0);
+      expect(health).toMatchObject({ status: 'VERIFIED', lastCheckAt: verification.checkedAt });
+      expect(minutesFromNow(health.nextCheckAt)).toBeGreaterThan(4);
+      expect(minutesFromNow(health.nextCheckAt)).toBeLessThan(15);
+    }
+    expect(sent).toHaveLength(15);
+  });
+
   test('are spared by use that works', async () => {
     const mine = await server.newOrganisation();
     const { id, verification } = await connect(mine);
@@ -443,6 +478,11 @@ describe('checks of connections', () => {
     for (let count = 0; count < 12; count += 1) ids.push((await connect(mine, other)).id);
     const { id: healthy, verification } = await connect(theirs);
     const released = Promise.withResolvers<void>();
+    await using changes = await subscribe(
+      server.graphqlUrl,
+      mine.apiKey,
+      'subscription { appConnectionChanged { kind connectionId } }',
+    );
     const [sentBefore, first = ''] = [other.requests.length, ids[0]];
     other.behave((request, response) => {
       slowHeaders(request, response);
@@ -471,6 +511,14 @@ describe('checks of connections', () => {
     await endOutageWait(mine);
     for (const id of ids) await readUntil(mine, id, ({ health }) => health.status === 'VERIFIED');
     expect(await outcomesOfOutage(mine)).toEqual(['OK', 'UPSTREAM_UNREACHABLE']);
+    // Subscribers get no event of the outage, whatever the number of connections.
+    await mine.client.request(updateMutation, { id: first, input: { description: 'after the outage' } });
+    expect(
+      [await changes.next(), await changes.next()].map(({ data }) => data?.appConnectionChanged),
+    ).toEqual([
+      { kind: 'CREATED', connectionId: otherHost },
+      { kind: 'UPDATED', connectionId: first },
+    ]);
     // One row for all connections.
     expect(await countRows('host_outage_history', mine)).toBe(1);
     expect(await countRows('connection_status_history', mine)).toBe(0);

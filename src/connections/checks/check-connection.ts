@@ -88,7 +88,9 @@ async function checkOpened(
     openCredentials(deps, deps.database.forOrganisation(orgId), connection),
   );
   const outbound = deps.outbound.onBehalfOf({ orgId, callerId: `${orgId} checks` });
-  const budgeted = budgetedOutbound(deps.budgets, connection, { app, method }, credentials, outbound);
+  const budgeted = budgetedOutbound(deps.budgets, connection, { app, method }, credentials, outbound, {
+    isWithinShare: true,
+  });
   // What has worked is used as requests through the connection use it, until its access token ends.
   const mayReuseToken = connection.verificationStatus === 'VERIFIED';
   const options = { signal, connectionId: connection.id, mayReuseToken };

@@ -14,9 +14,16 @@ export interface BudgetedConnection {
   maxShareOfRateLimit?: number | null | undefined;
 }
 
+/** Options of an outbound client with a rate budget. */
+export interface BudgetOptions {
+  /** Whether nothing is sent if the share is spent: what can wait is never more than the budget. */
+  isWithinShare?: boolean;
+}
+
 /**
  * An outbound client whose requests to the app of a connection count in its rate budget, for what the server itself asks. They
- * are sent even if the share is spent, unless they are optional, but not while the app refuses requests.
+ * are sent even if the share is spent, unless they are optional or `isWithinShare`, but not while the app refuses requests. Then they
+ * fail with `UPSTREAM_RATE_LIMITED`.
  */
 export function budgetedOutbound(
   budgets: RateBudgets,
@@ -24,6 +31,7 @@ export function budgetedOutbound(
   { app, method: { use } }: { app: App; method: AuthMethod },
   credentials: Credentials,
   outbound: Outbound,
+  { isWithinShare = false }: BudgetOptions = {},
 ): Outbound {
   if (!use) return outbound;
   const { origin } = use.getOrigin(credentials);
@@ -32,7 +40,16 @@ export function budgetedOutbound(
     async (url: URL, request: Request): Promise<OutboundResponse> => {
       const isCounted = url.origin === origin && url.pathname !== use.rateLimits?.tokenPath;
       const budget = isCounted ? budgets.find(app, use, connection, url.pathname) : undefined;
-      const permit = await budget?.takeForServer(getMaxShare(connection));
+      const share = getMaxShare(connection);
+      const permit =
+        isWithinShare && !request.isOptional
+          ? await budget?.take({
+              callerId: 'server',
+              share,
+              deadline: currentTimeMs(),
+              signals: [request.signal],
+            })
+          : await budget?.takeForServer(share);
       if (budget && !permit && request.isOptional)
         throw new OutboundError('BUSY', 'the share of the rate limit is spent');
       const sentAt = currentTimeMs();
