@@ -18,6 +18,7 @@ const unit = testFiles(
   'graphql-schema',
   'outbound-json',
   'secret-mask',
+  'control-socket',
 );
 
 /** These files test a server in what does not depend on the kind of database: they run once, on the embedded one. */

@@ -3,6 +3,7 @@ import { Writable } from 'node:stream';
 import { gql } from 'graphql-request';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { deleteEventsBefore } from '../src/audit/delete-old-events.ts';
+import { encodeEventCursor } from '../src/audit/event-cursor.ts';
 import { appendEvents, serverActor } from '../src/audit/hash-chain.ts';
 import { synchroniseClock } from '../src/common/clock.ts';
 import { createLog, type Logger } from '../src/common/log.ts';
@@ -15,6 +16,7 @@ import { createConnection, updateMutation } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
+import { subscribe } from './testkit/sse-client.ts';
 import { createEndpoint } from './testkit/webhook-receiver.ts';
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
@@ -185,6 +187,31 @@ describe('the retention of audit events', () => {
     await createConnection(trail, { name: 'c' });
     await deleteOlderThan(9);
     expect(await listSeqs(trail)).toEqual([2, 3, 4]);
+  });
+
+  it('refuses to continue a subscription after changes that it has deleted, and continues later ones', async () => {
+    const trail = await createTrail(3, 2);
+    const query = `subscription ($after: String) {
+      appConnectionChanged(after: $after) { eventId appConnection { name } }
+    }`;
+    const [{ seq } = { seq: 0 }] = await sql('select max(seq) as seq from audit_event where org_id = ?', [
+      trail.orgId,
+    ]);
+    expect(seq).toBe(5);
+    const resume = async (after: string) => {
+      await using subscription = await subscribe(server.graphqlUrl, trail.apiKey, query, { after });
+      return await subscription.next();
+    };
+    const [first, third] = [encodeEventCursor('change', 1), encodeEventCursor('change', 3)];
+    expect(await resume(first)).toMatchObject({
+      data: { appConnectionChanged: { appConnection: { name: 'old-1' } } },
+    });
+    await deleteOlderThan(9);
+    const { errors } = await resume(first);
+    expect(errors).toMatchObject([{ extensions: { code: 'BAD_USER_INPUT', issues: [{ path: ['after'] }] } }]);
+    expect(await resume(third)).toMatchObject({
+      data: { appConnectionChanged: { appConnection: { name: 'new-0' } } },
+    });
   });
 
   it('leaves rows that are older than the rest of their trail says detectable', async () => {

@@ -8,8 +8,10 @@ import { describeStartupError } from './describe-error.ts';
 /** Carries out a request of a command, and returns its result. */
 export type ControlHandler = (request: unknown) => Promise<object>;
 
-/** The longest time in which a command sends its request, in milliseconds. */
+/** The longest time in which a command sends its whole request, in milliseconds. A server that stops waits for it. */
 const requestTimeoutMs = 2_000;
+/** Each takes a file descriptor, which the HTTP server needs too. */
+const maxConnections = 16;
 const maxRequestBytes = 65_536;
 
 /**
@@ -28,12 +30,13 @@ export async function openControlSocket(
   const running = new Set<Promise<void>>();
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     const answering = answer(socket, handle).catch((error: unknown) => {
-      log.error({ error: safeErrorFields(error) }, 'a command could not be answered');
+      log.warn({ error: safeErrorFields(error) }, 'a command could not be answered');
       socket.destroy();
     });
     running.add(answering);
     void answering.then(() => running.delete(answering));
   });
+  server.maxConnections = maxConnections;
   try {
     rmSync(path.folder, { recursive: true, force: true });
     mkdirSync(path.folder, { mode: 0o700 });
@@ -59,14 +62,15 @@ export async function openControlSocket(
 async function answer(socket: Socket, handle: ControlHandler): Promise<void> {
   // A command that has ended does not read the answer.
   socket.on('error', () => undefined);
-  socket.setTimeout(requestTimeoutMs, () => socket.destroy());
+  // Not `socket.setTimeout`, which begins again with each byte.
+  const timeout = setTimeout(() => socket.destroy(), requestTimeoutMs);
   let bytes = 0;
   socket.on('data', (piece) => {
     bytes += piece.length;
     if (bytes > maxRequestBytes) socket.destroy();
   });
-  const request: unknown = JSON.parse(await text(socket));
-  socket.setTimeout(0);
+  const sent = await text(socket).finally(() => clearTimeout(timeout));
+  const request: unknown = JSON.parse(sent);
   const result = await handle(request).then(
     (value) => ({ result: value }),
     (error: unknown) => ({ error: describeStartupError(error) }),

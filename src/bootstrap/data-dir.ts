@@ -22,6 +22,8 @@ import { Secret } from '../common/secret.ts';
 
 /** SQLite's error code for a lock that another process holds. */
 const sqliteBusy = 5;
+/** How long a server waits for the lock, in milliseconds: a command that asks whether a server runs holds it for a moment. */
+const lockWaitMs = 250;
 
 /** The folder of the embedded database and the generated keys. */
 export class DataDir {
@@ -113,7 +115,7 @@ export class DataDir {
    * @throws StartupError if another server holds the lock
    */
   lock(): { release(): void } {
-    const lock = this.#tryLock();
+    const lock = this.#tryLock(lockWaitMs);
     if (lock) return { release: () => lock.close() };
     throw new StartupError(
       `DATA_DIR ${this.path}: another server is using this folder; stop it, or set DATA_DIR`,
@@ -122,17 +124,17 @@ export class DataDir {
 
   /** Whether a server holds the lock. */
   isLocked(): boolean {
-    const lock = this.#tryLock();
+    const lock = this.#tryLock(0);
     lock?.close();
     return !lock;
   }
 
   /** SQLite takes a lock of the operating system, so no stale lock can remain. Undefined if another process holds it. */
-  #tryLock(): DatabaseSync | undefined {
+  #tryLock(waitMs: number): DatabaseSync | undefined {
     const file = this.pathTo('lock');
     // SQLite does not report why it cannot open a file.
     withStartupErrors(file, () => closeSync(openSync(file, 'a', 0o600)));
-    const lock = withStartupErrors(file, () => new DatabaseSync(file));
+    const lock = withStartupErrors(file, () => new DatabaseSync(file, { timeout: waitMs }));
     try {
       lock.exec('begin exclusive');
       return lock;

@@ -42,7 +42,7 @@ export function defineConnectionWatch(builder: Builder, { Connection }: Connecti
       type: Change,
       description:
         'Every change of a connection, whichever server made it. After a disconnect, send the last `eventId` as `after`; no ' +
-        'change is missed.',
+        'change is missed. If later events were deleted because of their age, it is refused.',
       args: {
         projectId: t.arg({
           type: 'UUID',

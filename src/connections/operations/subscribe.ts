@@ -1,4 +1,5 @@
 import { type AuditAction, AuditEvent, AuditHead } from '../../audit/audit-event.entity.ts';
+import { AuditRetention } from '../../audit/audit-retention.entity.ts';
 import { decodeEventCursor, encodeEventCursor } from '../../audit/event-cursor.ts';
 import { withForbiddenAudit } from '../../audit/record-refusals.ts';
 import { validationError } from '../../common/errors.ts';
@@ -63,7 +64,7 @@ export async function subscribeToConnections(
     const { orgId } = caller;
     const start =
       after != null
-        ? parseChangeCursor(after)
+        ? await findStart(deps, orgId, after)
         : ((await deps.database.forOrganisation(orgId).findOne(AuditHead, { orgId }))?.seq ?? 0);
     return changesSince(deps, caller, start, options);
   });
@@ -179,6 +180,18 @@ async function* describeChanges(
     const appConnection = connections.get(connectionId) ?? null;
     yield { seq, kind, connectionId, appConnection };
   }
+}
+
+/**
+ * The retention of audit events may have deleted changes that the client has not received. The client must not believe that it has all.
+ */
+async function findStart({ database }: ConnectionDeps, orgId: string, after: string): Promise<number> {
+  const start = parseChangeCursor(after);
+  const deleted = await database.forOrganisation(orgId).findOne(AuditRetention, { orgId });
+  if (!deleted || start >= deleted.seq) return start;
+  const message =
+    'Events after this event id are older than AUDIT_RETENTION_DAYS, and deleted. Read the connections again, and subscribe without "after".';
+  throw validationError([{ path: ['after'], message }]);
 }
 
 function parseChangeCursor(after: string): number {
