@@ -1,5 +1,6 @@
 import { currentTime } from '../common/clock.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
+import { ChangedOrganisations } from '../database/changed-organisations.ts';
 import { AuditHead } from './audit-event.entity.ts';
 import { AuditRetention } from './audit-retention.entity.ts';
 import { type Checkpoint, CheckpointFile, signCheckpoint } from './checkpoint-file.ts';
@@ -9,7 +10,6 @@ import type { AuditDeps } from './hash-chain.ts';
 const intervalMs = 60_000;
 const batchOrganisations = 500;
 const logLineCheckpoints = 50;
-const maxChanged = 10_000;
 
 /** Writes the newest hash of each audit trail to destinations outside of the database, so that tampering with it is detected. */
 export interface Checkpoints {
@@ -36,12 +36,7 @@ export function startCheckpoints(
   // The receiver may have missed the last checkpoints of the file.
   const sender = receiver && new CheckpointSender(receiver, log, newest.values());
   // The first run checks all trails, because changes before the start are unknown.
-  let changed: Set<string> | 'all' = 'all';
-  const stopWatching = database.changes.watch((orgId) => {
-    if (orgId === undefined) changed = 'all';
-    else if (changed !== 'all' && changed.size < maxChanged) changed.add(orgId);
-    else changed = 'all';
-  });
+  const changed = new ChangedOrganisations(database.changes);
 
   const writeCheckpoints = async (orgIds: readonly string[]): Promise<void> => {
     const em = database.asSystem();
@@ -85,13 +80,12 @@ export function startCheckpoints(
   let writing = Promise.resolve();
   const write = (): Promise<void> => {
     writing = writing.then(async () => {
-      const due = changed;
-      changed = new Set();
+      const due = changed.take();
       try {
-        for await (const orgIds of due === 'all' ? listOrganisationBatches(deps) : toBatches([...due]))
+        for await (const orgIds of due === 'all' ? listOrganisationBatches(deps) : toBatches(due))
           await writeCheckpoints(orgIds);
       } catch (error) {
-        changed = 'all';
+        changed.add('all');
         log.error({ error: safeErrorFields(error) }, 'audit checkpoints could not be written');
       }
       await sender?.send();
@@ -103,7 +97,7 @@ export function startCheckpoints(
     write,
     close: async () => {
       clearInterval(timer);
-      stopWatching();
+      changed.stop();
       await write();
       await sender?.close();
     },
