@@ -309,6 +309,7 @@ describe('MAC coverage of table columns', () => {
       ]),
     ),
     audit_event: 'The hash of each event is over all of its columns.',
+    audit_stream: 'It decides only which server streams audit events, and when.',
     connection_status_history: 'It is only shown.',
     connection_tag: 'It only filters lists, and a trigger writes it from a column that the MAC covers.',
     host_certificate: 'It is shown, and decides only when warnings are given.',

@@ -1,6 +1,7 @@
 import { LockMode } from '@mikro-orm/core';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { AuditDeps } from '../audit/hash-chain.ts';
+import { isDueSql } from '../audit/stream-batch.ts';
 import { currentTime, currentTimeMs } from '../common/clock.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import { cleanUpBatchRows, runCleanUpBatch } from '../database/delete-in-batches.ts';
@@ -35,6 +36,7 @@ const tables: readonly (readonly [table: string, condition: string, maxRows?: nu
   ['project', 'org_id = ?', 10],
   ['audit_event', 'org_id = ?'],
   ['audit_retention', 'org_id = ?'],
+  ['audit_stream_position', 'org_id = ?'],
 ];
 
 /** PostgreSQL's `foreign_key_violation`. */
@@ -47,20 +49,30 @@ const maxRounds = 10;
 type Progress = 'done' | 'more' | 'busy';
 
 /**
- * Deletes the organisations whose time has come, in small transactions. What it does not finish, because the server stops or another
+ * Deletes the organisations whose time has come, in small transactions, if the stream of audit events has all of theirs: nobody can verify
+ * them without the data keys. What it does not finish, because the server stops or another
  * one cleans up, the next call on any server continues.
  */
 export async function deleteDueOrganisations(
-  deps: AuditDeps & { log: Logger },
+  deps: AuditDeps & { log: Logger; streamsAudit?: boolean | undefined },
   signal?: AbortSignal,
 ): Promise<void> {
-  const due = await deps.database.asSystem().execute<{ id: string }[]>(
-    `select id from organisation_deletion as deletion join audit_head on org_id = id
-      where completed_at is null and (started_at is not null or delete_at <= ?) order by delete_at, id`,
+  const due = await deps.database.asSystem().execute<{ id: string; waits: boolean }[]>(
+    `select id, started_at is null and ${isDueSql} as waits from organisation_deletion as deletion
+        join audit_head as head on head.org_id = id
+        left join audit_stream_position as position on position.org_id = id
+      where completed_at is null and (started_at is not null or head.delete_at <= ?) order by head.delete_at, id`,
     [currentTime()],
   );
-  for (const { id } of due) {
+  for (const { id, waits } of due) {
     if (signal?.aborted) return;
+    if (deps.streamsAudit && waits) {
+      deps.log.warn(
+        { orgId: id },
+        'the deletion of an organisation waits until AUDIT_STREAM has its audit events',
+      );
+      continue;
+    }
     try {
       if ((await deleteOrganisation(deps, id, signal)) === 'busy') return;
     } catch (error) {

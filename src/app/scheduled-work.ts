@@ -16,6 +16,8 @@ export interface WorkIntervals {
   keyRotationIntervalMs?: number | undefined;
   /** For connections whose credentials end. */
   expiryIntervalMs?: number | undefined;
+  /** For audit events to stream. */
+  streamIntervalMs?: number | undefined;
 }
 
 /** Returns the work on connections that a server does on a schedule. */

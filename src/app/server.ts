@@ -1,6 +1,7 @@
 import type { App } from '../apps/app.ts';
 import { createApps } from '../apps/index.ts';
 import { startFakeOkta } from '../apps/okta/fake-okta.ts';
+import { startAuditStream } from '../audit/audit-stream.ts';
 import { startCheckpoints } from '../audit/checkpoints.ts';
 import { publishMissedChanges } from '../audit/missed-changes.ts';
 import { RefusalRecorder } from '../audit/refusal-counter.ts';
@@ -90,7 +91,8 @@ const drainMs = 8_000;
  */
 export async function createServer(config: Config, deps: ServerDeps): Promise<Server> {
   const { database, vault, log } = deps;
-  const { auditCheckpointFile, auditCheckpointReceiver } = config;
+  const { auditCheckpointFile, auditCheckpointReceiver, auditRetentionDays, auditStream } = config;
+  const streamsAudit = auditStream !== undefined;
   const checkpoints = startCheckpoints(
     { database, vault, log },
     {
@@ -178,6 +180,11 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
   });
 
   const release = () => Promise.all([outbound.close(), fakeOkta?.close(), tracer?.close()]);
+  const abandon = async (error: unknown): Promise<never> => {
+    await checkpoints.close();
+    await release();
+    throw error;
+  };
   const { host, port, trustedProxies, production } = config;
   const listener = await startHttpServer({
     host,
@@ -190,23 +197,19 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
     // In production without TLS of its own, a proxy terminates TLS. On localhost, HSTS would make browsers require TLS on
     // every port.
     isOverTls: config.production || (config.tls !== undefined && !isLoopbackHost(host)),
-  }).catch(async (error) => {
-    await checkpoints.close();
-    await release();
-    throw error;
-  });
+  }).catch(abandon);
 
   listeningUrl = listener.url + config.basePath;
 
-  const metrics = await openMetrics(config, { ...connections, isReady: () => readiness.isReady() }).catch(
+  const isReady = () => readiness.isReady();
+  const metrics = await openMetrics(config, { ...connections, streamsAudit, isReady }).catch(
     async (error) => {
       await listener.close(0);
-      await checkpoints.close();
-      await release();
-      throw error;
+      return abandon(error);
     },
   );
-  const cleanUp = startCleanUp({ ...connections, auditRetentionDays: config.auditRetentionDays, log });
+  const cleanUp = startCleanUp({ ...connections, auditRetentionDays, streamsAudit, log });
+  const stream = startAuditStream(connections, auditStream, deps.streamIntervalMs);
   const works = listScheduledWork(connections, config, deps);
   const schedule = works.length > 0 ? startSchedule({ database, log, tracer }, works) : undefined;
   const webhooks = deps.webhookIntervalMs
@@ -236,6 +239,7 @@ export async function createServer(config: Config, deps: ServerDeps): Promise<Se
       await stopPublishing();
       const recorders = [refusals, authenticationRefusals, connections.reads, connections.usage];
       await Promise.all(recorders.map((each) => each.close()));
+      await stream?.stop();
       await metrics?.close();
       await graphql.dispose();
       await checkpoints.close();

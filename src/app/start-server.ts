@@ -26,6 +26,8 @@ const revocationIntervalMs = 5_000;
 const keyRotationIntervalMs = 60_000;
 /** How often the server looks for connections whose credentials end, in milliseconds. */
 const expiryIntervalMs = 60_000;
+/** How often the server looks for audit events to stream, in milliseconds. */
+const streamIntervalMs = 1_000;
 /** How often the server looks for messages of webhooks that are due, in milliseconds. Changes make it look at once. */
 const webhookIntervalMs = 1_000;
 
@@ -63,6 +65,7 @@ export async function startServer(config: Config, log: Logger): Promise<StartedS
       keyRotationIntervalMs,
       expiryIntervalMs,
       webhookIntervalMs,
+      streamIntervalMs,
       ...(dataDir && { signInCodes: { store: createCodeStore(dataDir) } }),
     });
     const { url } = server;

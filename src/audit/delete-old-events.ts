@@ -2,8 +2,10 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { currentTimeMs } from '../common/clock.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import { cleanUpBatchRows, runCleanUpBatch } from '../database/delete-in-batches.ts';
+import type { Vault } from '../encryption/vault.ts';
 import { AuditEvent } from './audit-event.entity.ts';
 import { AuditRetention } from './audit-retention.entity.ts';
+import { AuditStreamPosition } from './audit-stream.entity.ts';
 import type { AuditDeps } from './hash-chain.ts';
 import { findHead } from './trail-head.ts';
 import { continuesChain } from './verify-chain.ts';
@@ -13,6 +15,8 @@ export type RetentionDeps = AuditDeps & {
   log: Logger;
   /** Undefined: events are kept for ever. */
   auditRetentionDays: number | undefined;
+  /** Whether this server streams audit events: then those that were not delivered yet are kept. */
+  streamsAudit?: boolean | undefined;
 };
 
 /** Deletes audit events that are older than the retention, as `deleteEventsBefore` does. */
@@ -23,12 +27,12 @@ export async function deleteOldEvents(deps: RetentionDeps, signal?: AbortSignal)
 }
 
 /**
- * Deletes the events of all trails before a time, except the last of each trail, and those that a webhook endpoint has not read yet. A
- * transaction deletes at most `cleanUpBatchRows` events of one trail. It verifies them first, because nothing could tell afterwards
+ * Deletes the events of all trails before a time, except the last of each trail, and those that a webhook endpoint has not read or the
+ * stream has not delivered yet. A transaction deletes at most `cleanUpBatchRows` events of one trail. It verifies them first, because nothing could tell afterwards
  * that they were changed: a broken trail is kept, and logged. Stops if `signal` aborts, or if another server cleans up.
  */
 export async function deleteEventsBefore(
-  deps: AuditDeps & { log: Logger },
+  deps: Omit<RetentionDeps, 'auditRetentionDays'>,
   before: Date,
   signal?: AbortSignal,
 ): Promise<void> {
@@ -60,7 +64,7 @@ type Progress = 'done' | 'more' | 'busy';
 
 async function deleteOldest(
   em: EntityManager,
-  { vault, log }: AuditDeps & { log: Logger },
+  { vault, log, streamsAudit }: Omit<RetentionDeps, 'auditRetentionDays'>,
   orgId: string,
   before: Date,
 ): Promise<Progress> {
@@ -75,7 +79,8 @@ async function deleteOldest(
   );
   let last = { seq: deleted?.seq ?? 0, hash: deleted?.hash ?? '', at: deleted?.lastAt };
   const first = last.seq;
-  const seq = { $gt: last.seq, $lt: Math.min(head.seq, unread ?? head.seq) };
+  const streamed = streamsAudit ? await findStreamed(em, vault, orgId) : head.seq;
+  const seq = { $gt: last.seq, $lt: Math.min(head.seq, unread ?? head.seq, streamed + 1) };
   const oldest = { orderBy: { seq: 'asc' }, limit: cleanUpBatchRows } as const;
   for (const event of await em.find(AuditEvent, { orgId, seq }, oldest)) {
     if (event.at >= before) break;
@@ -94,4 +99,12 @@ async function deleteOldest(
   const range = [orgId, first, last.seq];
   await em.execute('delete from audit_event where org_id = ? and seq > ? and seq <= ?', range, 'run');
   return last.seq - first < cleanUpBatchRows ? 'done' : 'more';
+}
+
+/** Returns the last event that was streamed; 0 if there is none, or something else has changed the position. */
+async function findStreamed(em: EntityManager, vault: Vault, orgId: string): Promise<number> {
+  const position = await em.findOne(AuditStreamPosition, { orgId });
+  return position && (await vault.rowMacs(em)).isAuthentic(em, AuditStreamPosition, position)
+    ? position.seq
+    : 0;
 }

@@ -23,3 +23,8 @@ export function serializeEvent(event: AuditEvent) {
     changedFields: event.fields,
   };
 }
+
+/** Returns an event as a line of JSON, without a line break, in exports and in the stream. */
+export function toExportLine(event: AuditEvent): string {
+  return JSON.stringify({ orgId: event.orgId, ...serializeEvent(event), hash: event.hash });
+}

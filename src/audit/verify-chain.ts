@@ -29,6 +29,9 @@ export interface IntactChain {
   deleted?: DeletedEvents;
 }
 
+/** The place of an event in a chain. `seq` is 0, and the hash empty, before the first one. */
+export type ChainPosition = Pick<AuditEvent, 'seq' | 'hash'>;
+
 /** The oldest events of a trail, which the retention has deleted. */
 export type DeletedEvents = Pick<AuditRetention, 'seq' | 'hash' | 'lastAt'>;
 
@@ -85,7 +88,7 @@ export async function continuesChain(
   em: EntityManager,
   vault: Vault,
   event: AuditEvent,
-  previous: Pick<AuditEvent, 'seq' | 'hash'>,
+  previous: ChainPosition,
 ): Promise<boolean> {
   const isNext = event.seq === previous.seq + 1 && event.previousHash === previous.hash;
   return isNext && event.hash === (await computeEventHash(em, vault, event));
@@ -97,7 +100,7 @@ function differs(checkpoints: ReadonlyMap<number, string>, seq: number, hash: st
 }
 
 /** Reads which events the retention has deleted. A row whose MAC is invalid, which is logged, explains nothing. */
-async function findDeletedEvents(
+export async function findDeletedEvents(
   em: EntityManager,
   vault: Vault,
   orgId: string,

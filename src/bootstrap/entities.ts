@@ -1,5 +1,6 @@
 import { AuditEvent, AuditHead } from '../audit/audit-event.entity.ts';
 import { AuditRetention } from '../audit/audit-retention.entity.ts';
+import { AuditStream, AuditStreamPosition } from '../audit/audit-stream.entity.ts';
 import { AppConnection } from '../connections/app-connection.entity.ts';
 import { PastOutage, PastStatus } from '../connections/checks/status-history.entity.ts';
 import { ConnectionTag } from '../connections/connection-tag.entity.ts';
@@ -26,6 +27,8 @@ export const entities = [
   AuditEvent,
   AuditHead,
   AuditRetention,
+  AuditStream,
+  AuditStreamPosition,
   CallerUsage,
   ConnectionTag,
   ConnectionUsage,

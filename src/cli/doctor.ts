@@ -18,6 +18,7 @@ import { lazyScopedEntityManager, ownerSession, systemSession } from '../databas
 import { describeConnectionFailure, describeLocation } from '../database/open-failure.ts';
 import { openOrm } from '../database/open-orm.ts';
 import { findWeakEntries, type Keyring, parseKeyring } from '../encryption/keyring.ts';
+import { checkAuditStream } from './doctor/check-audit-stream.ts';
 import { checkDatabase, databaseInUse, databaseMissing, databaseNotOpened } from './doctor/check-database.ts';
 import { checkKeys } from './doctor/check-keys.ts';
 import { checkIdentityProvider, checkOkta, checkTraces } from './doctor/check-network.ts';
@@ -26,7 +27,7 @@ import { createFindings, type Finding, formatFinding } from './doctor/finding.ts
 import { defineProgram } from './program.ts';
 
 const usage = `${commandLine('doctor', '[--json]')}
-    Check configuration, database, migrations, organisations, keys, clock, identity provider, and whether Okta is reachable.
+    Check configuration, database, migrations, organisations, audit stream, keys, clock, identity provider, and whether Okta is reachable.
     The exit code is 1 if there is a problem.`;
 
 /** Runs `npm run doctor`. */
@@ -98,7 +99,10 @@ async function examineStores(config: Config): Promise<Finding[]> {
       const as = (session: typeof systemSession) => lazyScopedEntityManager(() => orm.em.fork(), session);
       const { findings: found, isUpToDate } = await checkDatabase(orm, as(ownerSession));
       findings.unshift(...found);
-      if (isUpToDate) findings.push(...(await checkOrganisations(as(systemSession))));
+      if (isUpToDate) {
+        findings.push(...(await checkOrganisations(as(systemSession))));
+        findings.push(await checkAuditStream(as(systemSession), config));
+      }
       if (isUpToDate && keyring)
         findings.push(...(await checkKeys(as(systemSession), keyring, source.location)));
       else findings.push(keys.skipped('The data keys were not checked.'));

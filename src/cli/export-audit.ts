@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import type { AuditEvent } from '../audit/audit-event.entity.ts';
 import { describeBrokenTrail } from '../audit/broken-trail.ts';
-import { serializeEvent } from '../audit/serialize-event.ts';
+import { toExportLine } from '../audit/serialize-event.ts';
 import { verifyChain } from '../audit/verify-chain.ts';
 import type { Stores } from '../bootstrap/stores.ts';
 import { commandLine } from '../common/command-name.ts';
@@ -47,7 +47,7 @@ async function exportTrails(
     }
     const onEvent = (event: AuditEvent) => {
       if ((from && event.at < from) || (to && event.at >= to)) return;
-      output.print(JSON.stringify({ orgId: id, ...serializeEvent(event), hash: event.hash }));
+      output.print(toExportLine(event));
     };
     const result = await verifyChain(() => database.forOrganisation(id), vault, id, { onEvent });
     if ('problem' in result) output.report(describeBrokenTrail(id, result));

@@ -35,6 +35,12 @@ export const budgetRefusalReasons = ['blocked', 'spent', 'unknown_limit', 'queue
 /** The reason for which a rate budget refuses a request. */
 export type BudgetRefusalReason = (typeof budgetRefusalReasons)[number];
 
+/** A batch of audit events that was delivered to AUDIT_STREAM, or was not. */
+export interface AuditStreamMeasurement {
+  events: number;
+  isDelivered: boolean;
+}
+
 /** A channel that costs nothing while nobody measures. */
 export interface MeasurementChannel<Measurement> {
   readonly hasSubscribers: boolean;
@@ -56,4 +62,9 @@ export const upstreamMeasurements: MeasurementChannel<UpstreamMeasurement> = cha
 /** Requests that rate budgets have refused. */
 export const budgetRefusalMeasurements: MeasurementChannel<BudgetRefusalMeasurement> = channel(
   'app-connections:budget-refusal',
+) as never;
+
+/** Deliveries to AUDIT_STREAM. */
+export const auditStreamMeasurements: MeasurementChannel<AuditStreamMeasurement> = channel(
+  'app-connections:audit-stream',
 ) as never;

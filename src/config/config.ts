@@ -1,3 +1,4 @@
+import type { AuditStreamTarget } from '../audit/audit-stream.ts';
 import type { OidcSettings } from '../auth/oidc.ts';
 import type { Secret } from '../common/secret.ts';
 import type { AddressRange } from '../http/client-ip.ts';
@@ -61,6 +62,8 @@ export interface Config {
   auditCheckpointFile: string | undefined;
   /** The HTTP receiver of checkpoints. Absent: none. */
   auditCheckpointReceiver: CheckpointReceiver | undefined;
+  /** Where audit events are streamed to. Absent: nowhere. */
+  auditStream: AuditStreamTarget | undefined;
   /** The days after which audit events are deleted. Absent: never. */
   auditRetentionDays: number | undefined;
   /** The mail server. Absent: no e-mails are sent. */

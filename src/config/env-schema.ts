@@ -5,6 +5,7 @@ import type { Secret } from '../common/secret.ts';
 import { type AddressRange, parseRange } from '../http/client-ip.ts';
 import { defaultStreamLimits } from '../outbound/create-outbound.ts';
 import { parseProxy } from '../outbound/proxy.ts';
+import { auditStream } from './audit-stream.ts';
 import {
   bearerToken,
   databaseUrl,
@@ -206,6 +207,7 @@ export const environment = z.object({
     .optional(),
   AUDIT_CHECKPOINT_TOKEN: bearerToken.optional(),
   AUDIT_CHECKPOINT_TOKEN_FILE: file.optional(),
+  AUDIT_STREAM: auditStream.optional(),
   AUDIT_RETENTION_DAYS: days.refine((count) => count >= 7, { error: 'must be at least 7 days' }).optional(),
   SMTP_URL: z
     .string()

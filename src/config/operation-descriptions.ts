@@ -22,6 +22,13 @@ export const operationDocs = {
     group: 'Logging and audit',
     description: '`fatal`, `error`, `warn`, `info`, `debug`, `trace` or `silent`.',
   },
+  AUDIT_STREAM: {
+    group: 'Logging and audit',
+    description:
+      'Where audit events are [streamed](audit-stream.md) to, for a SIEM: a file, or a receiver of syslog over TLS or TCP. In production, TCP without TLS is for loopback addresses only. Set it on all servers.',
+    example: 'file:///var/log/app-connections/audit.jsonl` or `syslog+tls://siem.example:6514',
+    default: 'none: audit events are only stored',
+  },
   AUDIT_CHECKPOINT_FILE: {
     group: 'Logging and audit',
     description:

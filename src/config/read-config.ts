@@ -5,6 +5,7 @@ import { isLoopbackHost } from '../common/loopback.ts';
 import { addEnvironment, InvalidConnectionString } from '../database/connection-string.ts';
 import type { TlsFiles } from '../http/tls.ts';
 import { scopes } from '../identity/caller.ts';
+import { checkAuditStream } from './audit-stream.ts';
 import { parseCheckpointReceiver } from './checkpoint-receiver.ts';
 import type { Config } from './config.ts';
 import { type Environment, environment } from './env-schema.ts';
@@ -65,6 +66,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     if (data.OKTA_STAND_IN === 'on')
       throw new StartupError('OKTA_STAND_IN=on is not allowed when NODE_ENV=production');
   }
+  checkAuditStream(data.AUDIT_STREAM, production);
   return {
     production,
     port: data.PORT,
@@ -102,6 +104,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
       data.AUDIT_CHECKPOINT_FILE ??
       (production ? undefined : resolve(data.DATA_DIR, 'audit-checkpoints.jsonl')),
     auditCheckpointReceiver: parseCheckpointReceiver(data, production),
+    auditStream: data.AUDIT_STREAM,
     auditRetentionDays: data.AUDIT_RETENTION_DAYS,
     mail: readMailSettings(data),
     deletedRetentionDays: data.DELETED_RETENTION_DAYS,

@@ -2,6 +2,7 @@ import { raw } from '@mikro-orm/core';
 import type { EntityClass, EntityManager, FilterQuery } from '@mikro-orm/postgresql';
 import { AuditHead } from '../audit/audit-event.entity.ts';
 import { AuditRetention } from '../audit/audit-retention.entity.ts';
+import { AuditStreamPosition } from '../audit/audit-stream.entity.ts';
 import { AppConnection } from '../connections/app-connection.entity.ts';
 import { IdempotentRequest } from '../connections/idempotency.entity.ts';
 import { SetupLink } from '../connections/setup-link.entity.ts';
@@ -21,6 +22,7 @@ export const authenticatedEntities: readonly EntityClass<Authenticated>[] = [
   AppConnection,
   AuditHead,
   AuditRetention,
+  AuditStreamPosition,
   DataKey,
   IdempotentRequest,
   OrganisationDeletion,

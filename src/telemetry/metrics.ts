@@ -1,5 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import {
+  type AuditStreamMeasurement,
+  auditStreamMeasurements,
   type BudgetRefusalMeasurement,
   budgetRefusalMeasurements,
   budgetRefusalReasons,
@@ -36,7 +38,8 @@ const requestBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
  * Starts to measure. Every label has a bounded number of values, which the code determines: no name and no id of a tenant, and
  * nothing that a caller chooses.
  */
-export function startMetrics({ apps, database, budgets, vault, log, isReady }: MetricsDependencies): Metrics {
+export function startMetrics(deps: MetricsDependencies): Metrics {
+  const { apps, database, budgets, vault, log, streamsAudit, isReady } = deps;
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
@@ -96,12 +99,22 @@ export function startMetrics({ apps, database, budgets, vault, log, isReady }: M
     help: 'Requests of this server that wait for the rate budget of their connection',
     registers,
   });
+  const streamed = new Counter({
+    name: 'app_connections_audit_stream_events_total',
+    help: 'Audit events that this server has delivered to AUDIT_STREAM',
+    registers,
+  });
+  const streamFailures = new Counter({
+    name: 'app_connections_audit_stream_failures_total',
+    help: 'Deliveries of audit events to AUDIT_STREAM that have failed on this server',
+    registers,
+  });
   const damagedKeys = new Gauge({
     name: 'app_connections_damaged_data_keys',
     help: 'Data keys that this server has found damaged since its start',
     registers,
   });
-  const stored = createStoredMetrics(registry, { apps, database, log });
+  const stored = createStoredMetrics(registry, { apps, database, log, streamsAudit });
 
   const onRequest = ({ surface, operation, outcome, ms, databaseMs }: RequestMeasurement) => {
     requests.observe({ surface, operation, outcome }, ms / 1_000);
@@ -112,9 +125,14 @@ export function startMetrics({ apps, database, budgets, vault, log, isReady }: M
     if (!/^\dxx$/.test(outcome)) upstreamFailures.inc({ reason: outcome });
   };
   const onRefusal = ({ reason }: BudgetRefusalMeasurement) => budgetRefusals.inc({ reason });
+  const onStream = ({ events, isDelivered }: AuditStreamMeasurement) => {
+    if (isDelivered) streamed.inc(events);
+    else streamFailures.inc();
+  };
   requestMeasurements.subscribe(onRequest);
   upstreamMeasurements.subscribe(onUpstream);
   budgetRefusalMeasurements.subscribe(onRefusal);
+  auditStreamMeasurements.subscribe(onStream);
   return {
     async read() {
       ready.set((await isReady()) ? 1 : 0);
@@ -133,6 +151,7 @@ export function startMetrics({ apps, database, budgets, vault, log, isReady }: M
       requestMeasurements.unsubscribe(onRequest);
       upstreamMeasurements.unsubscribe(onUpstream);
       budgetRefusalMeasurements.unsubscribe(onRefusal);
+      auditStreamMeasurements.unsubscribe(onStream);
       registry.clear();
     },
   };

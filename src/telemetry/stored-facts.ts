@@ -1,4 +1,5 @@
 import { countOrganisations, type OrganisationState } from '../administration/list-organisations.ts';
+import { measureStream, type StreamBacklog } from '../audit/measure-stream.ts';
 import { type CheckBacklog, measureCheckBacklog } from '../connections/checks/find-due.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import { type BudgetCounts, countBudgets } from '../connections/rate-budget/count-budgets.ts';
@@ -13,16 +14,24 @@ export interface StoredFacts {
   budgets: BudgetCounts;
   checks: CheckBacklog;
   webhooks: WebhookBacklog[];
+  /** Undefined if audit events are not streamed. */
+  stream: StreamBacklog | undefined;
   oldestTransactionSeconds: number;
 }
 
 /** The dependencies of `readStoredFacts`. */
 export type StoredFactsDependencies = Pick<ConnectionDeps, 'apps'> & {
   database: Pick<Database, 'asSystem'>;
+  /** Whether audit events are streamed. */
+  streamsAudit: boolean;
 };
 
 /** Reads the metrics of all organisations, one statement after the other, so that they take one connection of the pool. */
-export async function readStoredFacts({ apps, database }: StoredFactsDependencies): Promise<StoredFacts> {
+export async function readStoredFacts({
+  apps,
+  database,
+  streamsAudit,
+}: StoredFactsDependencies): Promise<StoredFacts> {
   const em = database.asSystem();
   const connections: StoredFacts['connections'] = await em.execute(
     `select "app", "verification_status" as "status", count(*)::int as "count" from "app_connection"
@@ -38,6 +47,7 @@ export async function readStoredFacts({ apps, database }: StoredFactsDependencie
     budgets: await countBudgets(database),
     checks: await measureCheckBacklog({ apps, database }),
     webhooks: await measureWebhookBacklog(database),
+    stream: streamsAudit ? await measureStream(em) : undefined,
     oldestTransactionSeconds: oldest.seconds,
   };
 }

@@ -67,6 +67,21 @@ export function createStoredMetrics(registry: Registry, deps: StoredMetricsDepen
     labelNames: ['state'],
     registers,
   });
+  const unstreamed = new Gauge({
+    name: 'app_connections_audit_stream_waiting_events',
+    help: 'Audit events that were not delivered to AUDIT_STREAM yet',
+    registers,
+  });
+  const oldestUnstreamed = new Gauge({
+    name: 'app_connections_audit_stream_oldest_waiting_seconds',
+    help: 'The age of the oldest audit event that was not delivered to AUDIT_STREAM yet',
+    registers,
+  });
+  const streamFails = new Gauge({
+    name: 'app_connections_audit_stream_failing',
+    help: 'Whether the last delivery to AUDIT_STREAM has failed',
+    registers,
+  });
   const oldestTransaction = new Gauge({
     name: 'app_connections_database_oldest_transaction_seconds',
     help: 'The age of the oldest transaction of the database that its user may see',
@@ -84,6 +99,11 @@ export function createStoredMetrics(registry: Registry, deps: StoredMetricsDepen
       if (state === 'disabled') continue;
       messages.set({ state }, backlog.messages);
       oldestMessage.set({ state }, backlog.oldestSeconds);
+    }
+    if (facts.stream) {
+      unstreamed.set(facts.stream.events);
+      oldestUnstreamed.set(facts.stream.oldestSeconds);
+      streamFails.set(facts.stream.failingSince ? 1 : 0);
     }
     oldestTransaction.set(facts.oldestTransactionSeconds);
   };
@@ -119,7 +139,15 @@ export function createStoredMetrics(registry: Registry, deps: StoredMetricsDepen
       for (const gauge of [connections, organisations, budgets, endpoints, messages, oldestMessage])
         gauge.reset();
       // A gauge without labels is reset to 0.
-      for (const gauge of [checksDue, checksLate, oldestTransaction]) gauge.remove();
+      for (const gauge of [
+        checksDue,
+        checksLate,
+        oldestTransaction,
+        unstreamed,
+        oldestUnstreamed,
+        streamFails,
+      ])
+        gauge.remove();
       if (facts) set(facts);
     },
   };

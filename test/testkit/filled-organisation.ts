@@ -1,4 +1,5 @@
 import { AuditRetention } from '../../src/audit/audit-retention.entity.ts';
+import { AuditStreamPosition } from '../../src/audit/audit-stream.entity.ts';
 import { type Created, createMutation, okta } from './operations.ts';
 import type { TestOrganisation, TestServer } from './server.ts';
 import { createLink } from './setup-links.ts';
@@ -45,6 +46,8 @@ export async function fillOrganisation(
   const beginning = { orgId, seq: 0, hash: '', lastAt: new Date() };
   const { mac, lastAt } = macs.signed(em, AuditRetention, beginning);
   await em.execute("insert into audit_retention values (?, 0, '', ?, ?)", [orgId, lastAt, mac]);
+  const position = macs.signed(em, AuditStreamPosition, { orgId, seq: 0, hash: '' });
+  await em.execute("insert into audit_stream_position values (?, 0, '', ?)", [orgId, position.mac]);
   await em.execute("update app_connection set verification_status = 'UNREACHABLE' where org_id = ?", [orgId]);
   return { connectionId: id, setupLink: secret };
 }

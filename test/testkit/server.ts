@@ -35,6 +35,7 @@ export interface TestServerOptions {
   keyRotationIntervalMs?: ServerDeps['keyRotationIntervalMs'];
   expiryIntervalMs?: ServerDeps['expiryIntervalMs'];
   webhookIntervalMs?: ServerDeps['webhookIntervalMs'];
+  streamIntervalMs?: ServerDeps['streamIntervalMs'];
   /** Another server whose database and keys this one shares. */
   beside?: TestServer;
   /** An open database, which is then not closed; to open one takes most of the time that a server takes to start. */
@@ -140,6 +141,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     keyRotationIntervalMs: options.keyRotationIntervalMs,
     expiryIntervalMs: options.expiryIntervalMs,
     webhookIntervalMs: options.webhookIntervalMs,
+    streamIntervalMs: options.streamIntervalMs,
   });
   const graphqlUrl = `${server.url}/graphql`;
   const clientFor = (apiKey: string) =>

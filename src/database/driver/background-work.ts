@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 
 /** The kinds of background work. */
-export type BackgroundWork = 'jobs' | 'webhooks';
+export type BackgroundWork = 'jobs' | 'webhooks' | 'audit-stream';
 
 const kinds = new AsyncLocalStorage<BackgroundWork>();
 

@@ -39,6 +39,7 @@ import { ConnectionsOfOrganisations } from './0058-connections-of-organisations.
 import { KeyRemovals } from './0060-key-removals.ts';
 import { MailOptOuts } from './0062-mail-opt-outs.ts';
 import { AuditRetention } from './0063-audit-retention.ts';
+import { AuditStream } from './0065-audit-stream.ts';
 
 /** Every migration, in the order in which they run. A migration that has been released is never edited. */
 export const migrations = [
@@ -83,4 +84,5 @@ export const migrations = [
   { name: '0060-key-removals', class: KeyRemovals },
   { name: '0062-mail-opt-outs', class: MailOptOuts },
   { name: '0063-audit-retention', class: AuditRetention },
+  { name: '0065-audit-stream', class: AuditStream },
 ];

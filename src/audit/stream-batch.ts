@@ -1,0 +1,223 @@
+import { performance } from 'node:perf_hooks';
+import type { EntityManager } from '@mikro-orm/postgresql';
+import { currentTime } from '../common/clock.ts';
+import { type Logger, safeErrorFields } from '../common/log.ts';
+import { isDatabaseUnavailable } from '../database/outage.ts';
+import { AuditEvent } from './audit-event.entity.ts';
+import { AuditStreamPosition } from './audit-stream.entity.ts';
+import type { AuditDeps } from './hash-chain.ts';
+import { type ChainPosition, continuesChain, findDeletedEvents } from './verify-chain.ts';
+
+/** The dependencies of the stream. */
+export type StreamDeps = AuditDeps & { log: Logger };
+
+/** The organisations whose events are delivered. */
+export type Scope = readonly string[] | 'all';
+
+/** The next events of a trail. */
+export interface TrailPart {
+  orgId: string;
+  /** At least one; the oldest first. */
+  events: readonly AuditEvent[];
+  /** The MAC of the stored position; null if there is none. */
+  readMac: string | null;
+}
+
+/** A trail with events that were not delivered, and its stored position. */
+interface DueTrail {
+  orgId: string;
+  seq: number | null;
+  hash: string | null;
+  mac: string | null;
+}
+
+/** The most events of a batch, and the most of a trail in it: a long trail does not hold up the others. */
+const maxEvents = 1_000;
+const maxOfTrail = 200;
+const maxTrails = 100;
+/** The lowest id, which the trail of the server has. */
+const lowestId = '00000000-0000-0000-0000-000000000000';
+/** How long a trail that cannot be read is left alone, in milliseconds. */
+const retryMs = 60_000;
+
+/** The condition, in SQL, that events of `audit_head as head` with `audit_stream_position as position` were not delivered. */
+export const isDueSql = `(head.seq, head.hash) is distinct from (coalesce(position.seq, 0), coalesce(position.hash, ''))
+  and head.deletion_started_at is null`;
+const dueTrails = `audit_head as head left join audit_stream_position as position on position.org_id = head.org_id where ${isDueSql}`;
+
+/**
+ * Reads the events that were not delivered, and verifies them. A trail is read up to its first event that was changed, removed or moved,
+ * which is logged; the rest waits until the trail is intact again.
+ */
+export class StreamReader {
+  readonly #deps: StreamDeps;
+  /** When trails that cannot be read are tried again, by organisation. */
+  readonly #blocked = new Map<string, number>();
+  #scope: Scope = 'all';
+  /** Trails take turns, in the order of their organisations. */
+  #after = lowestId;
+
+  constructor(deps: StreamDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Looks for events to deliver, from now on among these organisations. `taken`: another server delivers, or nothing is to be sent yet
+   * because of a failure.
+   */
+  async findDue(scope: Scope, leaseId: string): Promise<'due' | 'none' | 'taken'> {
+    this.#scope = scope;
+    if (scope.length === 0) return 'none';
+    const { condition, params } = this.#restrict();
+    const [{ due }] = await this.#deps.database.asSystem().execute<[{ due: 'due' | 'none' | 'taken' }]>(
+      // PostgreSQL evaluates the second condition only if the first one does not hold.
+      `select case when exists (select from audit_stream where lease_id is distinct from ? and lease_until >= ?) then 'taken'
+        when exists (select from ${dueTrails} and ${condition}) then 'due' else 'none' end as due`,
+      [leaseId, currentTime(), ...params],
+    );
+    return due;
+  }
+
+  /** Reads the next events of some trails; none if there is nothing to deliver. */
+  async read(): Promise<TrailPart[]> {
+    const parts: TrailPart[] = [];
+    let left = maxEvents;
+    for (const trail of await this.#findTrails()) {
+      if (left === 0) break;
+      this.#after = trail.orgId;
+      const part = await this.#readSafely(trail, Math.min(left, maxOfTrail));
+      if (!part) continue;
+      parts.push(part);
+      left -= part.events.length;
+    }
+    return parts;
+  }
+
+  async #findTrails(): Promise<DueTrail[]> {
+    const { condition, params } = this.#restrict();
+    const find = (isAfter: '>' | '>=', id: string) =>
+      this.#deps.database.asSystem().execute<DueTrail[]>(
+        `select head.org_id as "orgId", position.seq, position.hash, position.mac
+          from ${dueTrails} and ${condition} and head.org_id ${isAfter} ?::uuid order by head.org_id limit ${maxTrails}`,
+        [...params, id],
+      );
+    const found = await find('>', this.#after);
+    return found.length > 0 ? found : find('>=', lowestId);
+  }
+
+  #restrict(): { condition: string; params: string[] } {
+    const now = performance.now();
+    const blocked = [...this.#blocked].filter(([, until]) => until > now).map(([orgId]) => orgId);
+    const isOther = { condition: 'head.org_id <> all(?::uuid[])', params: [`{${blocked}}`] };
+    if (this.#scope === 'all') return isOther;
+    return {
+      condition: `${isOther.condition} and head.org_id = any(?::uuid[])`,
+      params: [...isOther.params, `{${this.#scope}}`],
+    };
+  }
+
+  async #readSafely(trail: DueTrail, limit: number): Promise<TrailPart | undefined> {
+    const { orgId } = trail;
+    try {
+      return await this.#readTrail(trail, limit);
+    } catch (error) {
+      if (isDatabaseUnavailable(error)) throw error;
+      // Its data key is damaged, for example. It does not stop the others.
+      await this.#block(orgId, 'an audit trail cannot be streamed', { error: safeErrorFields(error) });
+      return undefined;
+    }
+  }
+
+  async #readTrail(trail: DueTrail, limit: number): Promise<TrailPart | undefined> {
+    const { database, vault, log } = this.#deps;
+    const { orgId, mac: readMac } = trail;
+    const em = database.asSystem();
+    let last = await this.#readPosition(em, trail);
+    const where = { orgId, seq: { $gt: last.seq } };
+    const found = await em.find(AuditEvent, where, { orderBy: { seq: 'asc' }, limit });
+    if (found[0]?.seq !== last.seq + 1) {
+      const deleted = await findDeletedEvents(em, vault, orgId);
+      if (deleted && deleted.seq > last.seq) {
+        // At the beginning, events that were deleted before AUDIT_STREAM was set are missing without a warning.
+        if (last.seq > 0)
+          log.warn(
+            { orgId, from: last.seq + 1, to: deleted.seq },
+            'audit events were deleted before they were streamed',
+          );
+        last = deleted;
+      }
+    }
+    const events: AuditEvent[] = [];
+    let isBroken = false;
+    for (const event of found) {
+      isBroken = !(await continuesChain(em, vault, event, last));
+      if (isBroken) break;
+      events.push(event);
+      last = event;
+    }
+    // Without an event, the next one, or the end of the trail, was removed.
+    if (isBroken || events.length === 0)
+      await this.#block(orgId, 'an audit trail is broken, and is not streamed from this event on', {
+        seq: last.seq + 1,
+      });
+    else if (this.#blocked.delete(orgId)) log.info({ orgId }, 'an audit trail is streamed again');
+    return events.length > 0 ? { orgId, events, readMac } : undefined;
+  }
+
+  /** A position that was changed by something else, which is logged, is not used: the trail is delivered again. */
+  async #readPosition(em: EntityManager, { orgId, seq, hash, mac }: DueTrail): Promise<ChainPosition> {
+    const start = { seq: 0, hash: '' };
+    if (seq === null || hash === null || mac === null) return start;
+    const macs = await this.#deps.vault.rowMacs(em);
+    return macs.isAuthentic(em, AuditStreamPosition, { orgId, seq, hash, mac }) ? { seq, hash } : start;
+  }
+
+  /** Leaves a trail alone for a while, and logs that once until it is read again. */
+  async #block(orgId: string, message: string, context: object): Promise<void> {
+    const isKnown = this.#blocked.has(orgId);
+    this.#blocked.set(orgId, performance.now() + retryMs);
+    if (isKnown) return;
+    // The deletion of an organisation destroys its keys, and removes its events.
+    const [exists] = await this.#deps.database
+      .asSystem()
+      .execute('select 1 from audit_head where org_id = ? and deletion_started_at is null', [orgId]);
+    if (exists) this.#deps.log.error({ orgId, ...context }, message);
+  }
+}
+
+/**
+ * Stores up to which events trails were delivered.
+ *
+ * @returns whether it has stored all; not if another server has taken the lease, or has delivered them too
+ */
+export async function storePositions(
+  { database, vault }: StreamDeps,
+  leaseId: string,
+  parts: readonly TrailPart[],
+): Promise<boolean> {
+  const em = database.asSystem();
+  const macs = await vault.rowMacs(em);
+  const positions = parts.flatMap(({ orgId, events, readMac }) => {
+    const last = events.at(-1);
+    if (!last) return [];
+    const { seq, hash, mac } = macs.signed(em, AuditStreamPosition, {
+      orgId,
+      seq: last.seq,
+      hash: last.hash,
+    });
+    return [{ org_id: orgId, seq, hash, mac, read_mac: readMac }];
+  });
+  const [{ stored }] = await em.execute<[{ stored: number }]>(
+    `with given as (
+        select * from json_to_recordset(?) as given (org_id uuid, seq int, hash text, mac text, read_mac text)
+        where exists (select from audit_stream where lease_id = ?)),
+      moved as (update audit_stream_position as position set seq = given.seq, hash = given.hash, mac = given.mac
+        from given where position.org_id = given.org_id and position.mac = given.read_mac returning 1),
+      added as (insert into audit_stream_position (org_id, seq, hash, mac)
+        select given.org_id, given.seq, given.hash, given.mac from given join organisation on id = given.org_id
+        where given.read_mac is null on conflict do nothing returning 1)
+      select (select count(*) from moved)::int + (select count(*) from added)::int as stored`,
+    [JSON.stringify(positions), leaseId],
+  );
+  return stored === positions.length;
+}

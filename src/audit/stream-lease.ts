@@ -1,0 +1,66 @@
+import { currentTimeMs } from '../common/clock.ts';
+import type { Database } from '../database/database.ts';
+
+/** How long a server has the stream to itself, in milliseconds. After its death, another one goes on. A batch is shorter. */
+const leaseMs = 20_000;
+/** The shortest and the longest pause after a failure, in milliseconds. */
+const [minPauseMs, maxPauseMs] = [1_000, 60_000];
+
+type LeaseDeps = { database: Pick<Database, 'asSystem'> };
+
+/**
+ * Takes or renews the lease of the stream.
+ *
+ * @returns since when deliveries have failed, or null if the last one has not; undefined if another server has the lease, or nothing
+ *   is to be sent yet because of a failure
+ */
+export async function claimStream(
+  { database }: LeaseDeps,
+  leaseId: string,
+): Promise<{ failingSince: Date | null } | undefined> {
+  const now = currentTimeMs();
+  const [claimed] = await database.asSystem().execute<{ failingSince: string | Date | null }[]>(
+    `insert into audit_stream as stream (id, lease_id, lease_until) values (1, ?, ?)
+      on conflict (id) do update set lease_id = excluded.lease_id, lease_until = excluded.lease_until
+        where stream.lease_id = excluded.lease_id or stream.lease_until is null or stream.lease_until < ?
+      returning failing_since as "failingSince"`,
+    [leaseId, new Date(now + leaseMs), new Date(now)],
+  );
+  return claimed && { failingSince: claimed.failingSince === null ? null : new Date(claimed.failingSince) };
+}
+
+/** Records that a delivery has succeeded, while this server has the lease. */
+export async function recordDelivery({ database }: LeaseDeps, leaseId: string): Promise<void> {
+  await database
+    .asSystem()
+    .execute('update audit_stream set failing_since = null, failure = null where lease_id = ?', [leaseId]);
+}
+
+/** Ends the lease, if this server still has it, so that any server may go on at once. */
+export async function releaseStream({ database }: LeaseDeps, leaseId: string): Promise<void> {
+  await database
+    .asSystem()
+    .execute('update audit_stream set lease_id = null, lease_until = null where lease_id = ?', [leaseId]);
+}
+
+/**
+ * Ends the lease after a failure. Servers try again after as long as the failures have lasted, between a second and a minute.
+ *
+ * @param failingSince the time of the first failure; null if this is the first
+ */
+export async function pauseStream(
+  { database }: LeaseDeps,
+  leaseId: string,
+  failingSince: Date | null,
+  failure: string,
+): Promise<void> {
+  const now = currentTimeMs();
+  const since = failingSince?.getTime() ?? now;
+  const pauseMs = Math.min(Math.max(now - since, minPauseMs), maxPauseMs);
+  await database
+    .asSystem()
+    .execute(
+      `update audit_stream set lease_id = null, lease_until = ?, failing_since = ?, failure = ? where lease_id = ?`,
+      [new Date(now + pauseMs), new Date(since), failure, leaseId],
+    );
+}
