@@ -232,7 +232,7 @@ describe('deleting an organisation', () => {
       ...server.database,
       asSystem: () => {
         batches += 1;
-        if (batches === 20) stopping.abort();
+        if (batches === 21) stopping.abort();
         return server.database.asSystem();
       },
     };

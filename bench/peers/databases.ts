@@ -16,6 +16,8 @@ export interface Databases extends AsyncDisposable {
   empty(name: string): Promise<string>;
   /** A copy of the first database, with or without row-level security, for which peers lack the roles. */
   copy(name: string, hasRowLevelSecurity?: boolean): Promise<string>;
+  /** A copy of another database of this run, to which nothing is connected. */
+  copyOf(url: string, name: string): Promise<string>;
 }
 
 /** Creates databases on the PostgreSQL of DATABASE_URL, and drops them when disposed. */
@@ -70,6 +72,7 @@ export async function createDatabases(): Promise<Databases> {
       }
       return url;
     },
+    copyOf: (url, name) => make(name, `template ${new URL(url).pathname.slice(1)}`),
     [Symbol.asyncDispose]: dropAll,
   };
 }

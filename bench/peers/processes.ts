@@ -34,7 +34,6 @@ export async function start(
     child.once('message', (message) => resolve(String(message)));
     child.once('close', () => reject(new Error(`${script} ended before it was ready: ${stderrTail}`)));
   });
-  const all = () => withChildren(requirePid(child));
   const stop = async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     const ended = once(child, 'exit');
@@ -43,10 +42,15 @@ export async function start(
   };
   return {
     url,
-    cpuSeconds: () => all().reduce((sum, pid) => sum + readCpuSeconds(pid), 0),
-    residentMiB: () => all().reduce((sum, pid) => sum + readResidentMiB(pid), 0),
+    cpuSeconds: () => cpuSecondsOf(requirePid(child)),
+    residentMiB: () => withChildren(requirePid(child)).reduce((sum, pid) => sum + readResidentMiB(pid), 0),
     [Symbol.asyncDispose]: stop,
   };
+}
+
+/** The processor time of a process and its children, also of those that have ended, in seconds. */
+export function cpuSecondsOf(pid: number): number {
+  return withChildren(pid).reduce((sum, each) => sum + readCpuSeconds(each), 0);
 }
 
 function requirePid({ pid }: ChildProcess): number {

@@ -15,6 +15,8 @@ export interface Round extends Load {
 export interface Rounds {
   rounds: number;
   seconds: number;
+  /** By default 12, while V8 compiles the code that a create runs. */
+  warmUpSeconds?: number;
 }
 
 /** The measurements of one operation: the rounds of each server. Rounds with the same index are compared. */
@@ -28,7 +30,7 @@ export interface OperationRounds {
 
 /** The number of connections that are read in turn. */
 const readInTurn = 100;
-const warmUpSeconds = 12;
+const defaultWarmUpSeconds = 12;
 
 /** Measures one operation on all servers in turns, with one organisation and with all. */
 export async function measure(
@@ -54,7 +56,7 @@ export async function measure(
 /** Runs measurements in turns after a warm-up; each round starts with another one. */
 export async function measureInTurns<Name extends string, Result>(
   measurements: ReadonlyMap<Name, (seconds: number) => Promise<Result>>,
-  { rounds, seconds }: Rounds,
+  { rounds, seconds, warmUpSeconds = defaultWarmUpSeconds }: Rounds,
 ): Promise<Map<Name, Result[]>> {
   const all = [...measurements];
   for (const [, measureOnce] of all) await measureOnce(warmUpSeconds);

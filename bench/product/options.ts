@@ -6,6 +6,7 @@ import type { Rounds } from '../peers/rounds.ts';
 export const partNames = [
   'start',
   'scale',
+  'capacity',
   'organisations',
   'memory',
   'tail-latency',
@@ -28,6 +29,8 @@ export interface Options extends Rounds {
   starts: number;
   /** The number of connections in the big database. */
   rows: number;
+  /** The number of organisations in the database of the part `capacity`. */
+  organisations: number;
   /** The number of connections created while memory is measured. */
   creates: number;
 }
@@ -43,6 +46,7 @@ export function readOptions(): Options {
         only: { type: 'string', default: partNames.join(',') },
         starts: { type: 'string', default: '5' },
         rows: { type: 'string', default: '1000000' },
+        organisations: { type: 'string', default: '1000' },
         creates: { type: 'string', default: '100000' },
         ...roundOptions,
       },
@@ -56,6 +60,7 @@ export function readOptions(): Options {
       seconds: positive('--seconds', values.seconds),
       starts: positive('--starts', values.starts),
       rows,
+      organisations: positive('--organisations', values.organisations),
       creates: positive('--creates', values.creates),
     };
   });

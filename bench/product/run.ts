@@ -8,6 +8,7 @@
 import { prepareFixture } from '../peers/fixture.ts';
 import { connections } from '../peers/load.ts';
 import { machine, machineLoad } from '../peers/summary.ts';
+import { measureCapacity } from './capacity.ts';
 import { measureChecks } from './checks.ts';
 import { measureEvents } from './event-latency.ts';
 import { measureFeatures, measureOptimisations, measureTraces } from './feature-cost.ts';
@@ -25,6 +26,7 @@ import { measureWebhooks } from './webhook-delivery.ts';
 const parts = {
   start: measureStart,
   scale: measureGrowth,
+  capacity: measureCapacity,
   organisations: measureOrganisations,
   memory: measureMemory,
   'tail-latency': measureTail,

@@ -2,22 +2,18 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { appendEvents } from '../../src/audit/hash-chain.ts';
-import { openStores } from '../../src/bootstrap/stores.ts';
-import { createLog } from '../../src/common/log.ts';
-import { readConfig } from '../../src/config/read-config.ts';
 import { type Client, sendOperation } from '../peers/client.ts';
 import { withClient } from '../peers/databases.ts';
 import type { Fixture, Organisation, Running } from '../peers/fixture.ts';
 import type { Rounds } from '../peers/rounds.ts';
 import { latencyQuantile, median, table } from '../peers/summary.ts';
+import { addEvents, type Trail } from './add-events.ts';
 
 /** The events of each organisation whose deliveries are counted. */
 const eventCount = 10_000;
 /** The events of the organisation whose receiver hangs, and its endpoints. */
 const floodCount = 50_000;
 const floodEndpoints = 8;
-const eventsPerTransaction = 2_000;
 /** The organisations that get events at the same time. */
 const manyOrganisations = 8;
 /** The changes whose events are timed. */
@@ -138,11 +134,6 @@ async function startReceiver(): Promise<Receiver> {
   };
 }
 
-interface Trail {
-  database: string;
-  environment: Record<string, string>;
-}
-
 /** Counts the deliveries per second of the same events in each round. The first round warms the server up. */
 async function measureThroughput(
   server: Running<string>,
@@ -202,32 +193,6 @@ async function timeEvents({ oktaUrl }: Fixture, client: Client, receiver: Receiv
     await sleep(pauseMs);
   }
   return delays;
-}
-
-/** Adds events of the connections of an organisation to its trail. Returns the number of the last one before them. */
-async function addEvents({ environment }: Trail, { ids }: Organisation, count: number): Promise<number> {
-  const config = readConfig({ NODE_ENV: 'production', ...environment });
-  const { database, vault, unlock, close } = await openStores(config, createLog('silent'));
-  await unlock();
-  const [{ orgId, seq }] = await database.asSystem().execute<[{ orgId: string; seq: number }]>(
-    `select audit_head.org_id as "orgId", seq from audit_head
-        join app_connection on app_connection.org_id = audit_head.org_id where app_connection.id = ?`,
-    [ids[0]],
-  );
-  const actor = { orgId, keyId: null, subject: null, address: null, requestId: null };
-  const event = { ...actor, action: 'VERIFY_CONNECTION', outcome: 'OK' } as const;
-  for (let added = 0; added < count; added += eventsPerTransaction) {
-    const events = Array.from({ length: Math.min(eventsPerTransaction, count - added) }, (_, index) => ({
-      ...event,
-      fields: ['verification'],
-      connectionId: ids[index % ids.length] ?? null,
-    }));
-    await database
-      .forOrganisation(orgId)
-      .transactional((em) => appendEvents(em, { database, vault }, orgId, events));
-  }
-  await close();
-  return seq;
 }
 
 function clientOf(server: Running<string>, { key }: Organisation): Client {

@@ -8,6 +8,7 @@ import { DataKey } from '../encryption/data-key.entity.ts';
 import { authenticateRows } from '../encryption/row-macs.ts';
 import { Organisation, Project } from '../identity/organisation.entity.ts';
 import type { ConnectionOwner, Tag } from './annotations.ts';
+import { isCheckedSql } from './check-interval.ts';
 
 /** The results of verifying credentials with the app. `PENDING`: the app has yet to be told of a key of this server. */
 export const verificationStatuses = ['VERIFIED', 'REJECTED', 'UNREACHABLE', 'PENDING'] as const;
@@ -102,6 +103,14 @@ function healthIndex(name: string, column: string) {
   return {
     name: `app_connection_${name}`,
     expression: `create index "app_connection_${name}" on "app_connection" ("org_id", coalesce("${column}", 'infinity'), "id") where "deleted_at" is null`,
+  };
+}
+
+/** A partial index of the connections that are checked; PostgreSQL uses it for statements with `isCheckedSql`. */
+function checkIndex(name: string, columns: string, condition = '') {
+  return {
+    name: `app_connection_${name}`,
+    expression: `create index "app_connection_${name}" on "app_connection" (${columns}) where ${condition}${isCheckedSql}`,
   };
 }
 
@@ -200,6 +209,8 @@ const AppConnectionSchema = defineEntity({
   indexes: [
     // The order in which reencrypt.ts reads connections.
     { name: 'app_connection_data_key', properties: ['dataKeyId', 'id'] },
+    // For the foreign key, when a project is deleted with its organisation.
+    { name: 'app_connection_project', properties: ['projectId'], where: '"project_id" is not null' },
     { name: 'app_connection_deleted', properties: ['deletedAt', 'id'], where: '"deleted_at" is not null' },
     // Every order of a list, in both directions, for an organisation and for a project.
     index('by_name', ['orgId', 'name', 'id']),
@@ -211,8 +222,12 @@ const AppConnectionSchema = defineEntity({
     // For rare values PostgreSQL uses these and sorts; for frequent ones it scans an index of the order.
     index('by_app', ['orgId', 'app']),
     index('by_method', ['orgId', 'method']),
-    index('by_status', ['orgId', 'verificationStatus']),
+    // With the app, so that the metrics count connections without reading them.
+    index('by_status_and_app', ['orgId', 'verificationStatus', 'app']),
     index('by_check', ['orgId', 'nextCheckAt']),
+    // Of all organisations at once.
+    checkIndex('by_due_check', '"next_check_at", "check_every"'),
+    checkIndex('by_check_interval', '"check_every", "next_check_at"', '"check_every" is not null and '),
     // The orders by health, of an organisation. In a project, PostgreSQL sorts.
     healthIndex('by_since', 'failing_since'),
     healthIndex('by_last_check', 'verification_checked_at'),

@@ -27,6 +27,18 @@ export async function runCleanUpBatch<Result>(
   });
 }
 
+/** The rows that a clean-up deletes. */
+interface OldRows {
+  table: string;
+  condition: string;
+  /**
+   * The column of an index, if the condition is a range of it. Otherwise PostgreSQL, which does not know how few rows are in the range
+   * once the statement is prepared, reads the whole table to find the first ones.
+   */
+  orderBy?: string;
+  params: readonly unknown[];
+}
+
 /**
  * Deletes the rows of a table that meet a condition, `cleanUpBatchRows` at a time, until there are none, `signal`
  * aborts, or another server cleans up. A row that changes meanwhile stays, because its `ctid` changes.
@@ -35,11 +47,11 @@ export async function runCleanUpBatch<Result>(
  */
 export async function deleteInBatches(
   database: Pick<Database, 'asSystem'>,
-  { table, condition, params }: { table: string; condition: string; params: readonly unknown[] },
+  { table, condition, orderBy, params }: OldRows,
   signal?: AbortSignal,
 ): Promise<number> {
   const statement = `delete from ${table} where ctid = any(array(
-    select ctid from ${table} where ${condition} limit ${cleanUpBatchRows}))`;
+    select ctid from ${table} where ${condition} ${orderBy ? `order by ${orderBy}` : ''} limit ${cleanUpBatchRows}))`;
   let deleted = 0;
   while (!signal?.aborted) {
     const batch = await runCleanUpBatch(database.asSystem(), (em) =>

@@ -40,7 +40,10 @@ const DataKeySchema = defineEntity({
       .hidden()
       .onCreate(() => ''),
   },
-  indexes: [{ name: 'data_key_root_key', properties: ['rootKeyId', 'id'] }],
+  indexes: [
+    { name: 'data_key_root_key', properties: ['rootKeyId', 'id'] },
+    { name: 'data_key_by_purpose', properties: ['orgId', 'purpose', 'createdAt', 'id'] },
+  ],
   uniques: [
     { name: 'data_key_active_unique', properties: ['orgId', 'purpose'], where: '"retired_at" is null' },
   ],

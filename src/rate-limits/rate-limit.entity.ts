@@ -13,6 +13,7 @@ const RateLimitSchema = defineEntity({
     /** The end of the window, in milliseconds since the epoch. */
     expire: p.bigint('number'),
   },
+  indexes: [{ name: 'rate_limit_expire', properties: ['expire'] }],
 });
 
 /** A window that all servers share. The table is unlogged, so PostgreSQL empties it after a crash. */

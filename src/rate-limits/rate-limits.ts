@@ -131,7 +131,10 @@ export async function purgeExpiredWindows(
   { database }: { database: Database },
   signal?: AbortSignal,
 ): Promise<number> {
-  const expired = { table: 'rate_limit', condition: 'expire <= ?', params: [currentTimeMs()] };
+  const expired = {
+    ...{ table: 'rate_limit', condition: 'expire <= ?', orderBy: 'expire' },
+    params: [currentTimeMs()],
+  };
   return deleteInBatches(database, expired, signal);
 }
 

@@ -107,8 +107,8 @@ export function startWebhookDelivery(
  * finds no more than it may have at a time, those that work first: many endpoints that hang hide neither its others nor those of
  * other organisations.
  */
-function findEndpoints(
-  { database }: DeliveryDeps,
+export function findEndpoints(
+  { database }: Pick<DeliveryDeps, 'database'>,
   except: readonly string[],
   exceptOrganisations: readonly string[],
 ): Promise<{ id: string; orgId: string }[]> {

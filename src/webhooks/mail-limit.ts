@@ -54,5 +54,5 @@ export async function purgeMailCounts(
 ): Promise<void> {
   const condition = `since < ? and ${hasTrailSql('mail_count.org_id')}`;
   const params = [new Date(currentTimeMs() - dayMs)];
-  await deleteInBatches(database, { table: 'mail_count', condition, params }, signal);
+  await deleteInBatches(database, { table: 'mail_count', condition, orderBy: 'since', params }, signal);
 }

@@ -21,6 +21,7 @@ export async function purgeWebhookMessages(
       table: 'webhook_message',
       condition: `created_at < ? and (status <> 'PENDING' or created_at < ?)
         and ${hasTrailSql('webhook_message.org_id')}`,
+      orderBy: 'created_at',
       params: [new Date(now - endedMs), new Date(now - waitingMs)],
     },
     signal,

@@ -19,6 +19,6 @@ export async function deleteOldHistory(
   const params = [historyStart()];
   for (const table of ['connection_status_history', 'host_outage_history']) {
     const condition = `until < ? and ${hasTrailSql(`${table}.org_id`)}`;
-    await deleteInBatches(database, { table, condition, params }, signal);
+    await deleteInBatches(database, { table, condition, orderBy: 'until', params }, signal);
   }
 }

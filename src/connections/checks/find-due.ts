@@ -1,7 +1,7 @@
 import { isEnabledSql } from '../../audit/trail-head.ts';
 import { currentTime } from '../../common/clock.ts';
 import type { Database } from '../../database/database.ts';
-import { checkEverySql, isCheckedSql } from '../check-interval.ts';
+import { checkEverySql, defaultCheckEvery, isCheckedSql, maxCheckEvery } from '../check-interval.ts';
 import { originSql, urlFields } from '../credentials/host.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import { maxDelay, maxOutageMs, minOutageMs } from './check-schedule.ts';
@@ -29,6 +29,18 @@ const failureInterval = `least(greatest(?::timestamptz - failing_since, make_int
   make_interval(secs => ${maxOutageMs / 1_000}))`;
 
 /**
+ * The connections without a time, or with a later one than any that is set. Each interval that a connection can have is a range of an
+ * index; the inner limit keeps PostgreSQL from reading all connections with an interval instead. The parameter, twice, is the time now.
+ */
+const unscheduledSql = `
+  select id from app_connection where next_check_at is null and ${isCheckedSql} and ${isEnabledSql('org_id')}
+  union all select id from app_connection where check_every is null and ${isCheckedSql} and ${isEnabledSql('org_id')}
+    and next_check_at > ?::timestamptz + make_interval(hours => ${defaultCheckEvery}) * ${maxDelay}
+  union all select late.id from generate_series(1, ${maxCheckEvery}) as hours cross join lateral (select id from app_connection
+    where check_every = hours and ${isCheckedSql} and ${isEnabledSql('org_id')} and next_check_at > ?::timestamptz + make_interval(hours => hours) * ${maxDelay}
+    limit ${scheduleBatchSize}) as late`;
+
+/**
  * Gives connections a time within their interval: new and updated ones, those that were verified by hand, and those of earlier
  * versions. Also those whose time is later than any that is set, which a server with a wrong clock has set. The ids spread them
  * over the interval. Those that do not work are checked again within minutes, and then less often.
@@ -40,10 +52,10 @@ export async function scheduleConnections({ database }: DueDeps): Promise<void> 
     `update app_connection set next_check_at = ?::timestamptz
         + case when verification_status = 'VERIFIED' then ${interval} * ${fraction} else ${failureInterval} end
       where id in (select id from app_connection
-        where (next_check_at is null or next_check_at > ?::timestamptz + ${interval} * ${maxDelay}) and ${isCheckedSql}
-          and ${isEnabledSql('org_id')}
-        limit ${scheduleBatchSize} for update skip locked)`,
-    [now, now, now],
+        where id = any(array(${unscheduledSql} limit ${scheduleBatchSize})) and ${isCheckedSql}
+          and (next_check_at is null or next_check_at > ?::timestamptz + ${interval} * ${maxDelay})
+        for update skip locked)`,
+    [now, now, now, now, now],
   );
 }
 

@@ -116,8 +116,8 @@ export async function purgeIdempotentRequests(
   signal?: AbortSignal,
 ): Promise<number> {
   const condition = `created_at <= ? and ${hasTrailSql('idempotent_request.org_id')}`;
-  const params = [retentionStart()];
-  return deleteInBatches(database, { table: 'idempotent_request', condition, params }, signal);
+  const expired = { table: 'idempotent_request', condition, orderBy: 'created_at' };
+  return deleteInBatches(database, { ...expired, params: [retentionStart()] }, signal);
 }
 
 function retentionStart(): Date {

@@ -77,7 +77,10 @@ export async function purgeUnusedBudgets(
   { database }: { database: Pick<Database, 'asSystem'> },
   signal?: AbortSignal,
 ): Promise<number> {
-  const unused = { table: 'rate_budget', condition: 'expire <= ?', params: [currentTimeMs()] };
+  const unused = {
+    ...{ table: 'rate_budget', condition: 'expire <= ?', orderBy: 'expire' },
+    params: [currentTimeMs()],
+  };
   return deleteInBatches(database, unused, signal);
 }
 

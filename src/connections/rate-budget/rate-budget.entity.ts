@@ -18,6 +18,7 @@ const RateBudgetSchema = defineEntity({
     /** When the row may be deleted, in milliseconds since the epoch. */
     expire: p.bigint('number'),
   },
+  indexes: [{ name: 'rate_budget_expire', properties: ['expire'] }],
 });
 
 /** The rate budget of a connection in one bucket. The table is unlogged, so PostgreSQL empties it after a crash. */

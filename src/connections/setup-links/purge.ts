@@ -12,6 +12,7 @@ export async function purgeSetupLinks(
   signal?: AbortSignal,
 ): Promise<number> {
   const condition = `expires_at < ? and ${hasTrailSql('connection_setup_link.org_id')}`;
+  const expired = { table: 'connection_setup_link', condition, orderBy: 'expires_at' };
   const params = [new Date(currentTimeMs() - retentionMs)];
-  return deleteInBatches(database, { table: 'connection_setup_link', condition, params }, signal);
+  return deleteInBatches(database, { ...expired, params }, signal);
 }

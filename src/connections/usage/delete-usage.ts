@@ -1,8 +1,11 @@
 import { hasTrailSql } from '../../audit/trail-head.ts';
 import { currentTimeMs } from '../../common/clock.ts';
 import type { Database } from '../../database/database.ts';
-import { cleanUpBatchRows, deleteInBatches } from '../../database/delete-in-batches.ts';
+import { deleteInBatches } from '../../database/delete-in-batches.ts';
 import { usageRetentionDays } from './usage-range.ts';
+
+/** The purged connections that one statement finds: it reads the last uses of all connections. */
+const purgedBatch = 5_000;
 
 const tables = ['connection_usage', 'connection_usage_caller'] as const;
 
@@ -14,7 +17,7 @@ export async function deleteExpiredUsage(
   const params = [new Date(currentTimeMs() - usageRetentionDays * 86_400_000)];
   for (const table of tables) {
     const condition = `hour < ? and ${hasTrailSql(`${table}.org_id`)}`;
-    await deleteInBatches(database, { table, condition, params }, signal);
+    await deleteInBatches(database, { table, condition, orderBy: 'hour', params }, signal);
   }
 }
 
@@ -28,7 +31,7 @@ export async function deleteUsageOfPurged(
     const purged = await database.asSystem().execute<{ orgId: string; id: string }[]>(
       `select org_id as "orgId", connection_id as id from connection_last_use
        where not exists (select from app_connection where id = connection_id)
-         and ${hasTrailSql('connection_last_use.org_id')} limit ${cleanUpBatchRows}`,
+         and ${hasTrailSql('connection_last_use.org_id')} limit ${purgedBatch}`,
     );
     for (const { orgId, id } of purged) {
       const ofConnection = { condition: 'org_id = ? and connection_id = ?', params: [orgId, id] };
@@ -40,6 +43,6 @@ export async function deleteUsageOfPurged(
       // Another server cleans up.
       if (deleted === 0) return;
     }
-    if (purged.length < cleanUpBatchRows) return;
+    if (purged.length < purgedBatch) return;
   }
 }

@@ -40,6 +40,7 @@ import { KeyRemovals } from './0060-key-removals.ts';
 import { MailOptOuts } from './0062-mail-opt-outs.ts';
 import { AuditRetention } from './0063-audit-retention.ts';
 import { AuditStream } from './0065-audit-stream.ts';
+import { Capacity } from './0066-capacity.ts';
 
 /** Every migration, in the order in which they run. A migration that has been released is never edited. */
 export const migrations = [
@@ -85,4 +86,5 @@ export const migrations = [
   { name: '0062-mail-opt-outs', class: MailOptOuts },
   { name: '0063-audit-retention', class: AuditRetention },
   { name: '0065-audit-stream', class: AuditStream },
+  { name: '0066-capacity', class: Capacity },
 ];
