@@ -118,7 +118,7 @@ async function record(work: (database: Database) => Promise<unknown>): Promise<S
 /** The statements that read more than `most`, by the plan for their values, or by another one. */
 async function findExpensive(
   statements: readonly Statement[],
-  count = countRowsRead,
+  count: (em: EntityManager, sql: string, values: readonly unknown[]) => Promise<number> = countRowsRead,
   most = few,
 ): Promise<string[]> {
   const expensive: string[] = [];

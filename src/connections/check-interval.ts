@@ -1,5 +1,4 @@
 import type { ErrorCode } from '../common/errors.ts';
-import type { VerificationStatus } from './app-connection.entity.ts';
 
 /** How often connections are checked unless it is set, in hours. */
 export const defaultCheckEvery = 24;
@@ -16,7 +15,8 @@ export function getCheckEvery({ checkEvery }: { checkEvery?: number | null | und
 export const rejectionCodes: readonly ErrorCode[] = ['CREDENTIALS_REJECTED', 'INSUFFICIENT_PERMISSIONS'];
 
 interface Verified {
-  verificationStatus: VerificationStatus;
+  /** A `VerificationStatus`, of the entity, which imports this module. */
+  verificationStatus: string;
   verificationCode?: ErrorCode | null | undefined;
 }
 
