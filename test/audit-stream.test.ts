@@ -36,11 +36,11 @@ afterEach(() => stack.disposeAsync());
 afterAll(() => base.close());
 
 /** Starts a server on the same database that streams. The embedded database belongs to one server, so it is shared. */
-async function startStream(auditStream: AuditStreamTarget): Promise<TestServer> {
+async function startStream(auditStream: AuditStreamTarget, streamIntervalMs = 20): Promise<TestServer> {
   const server = await startTestServer({
     beside: base,
     database: base.database,
-    streamIntervalMs: 20,
+    streamIntervalMs,
     config: { auditStream, metrics: { host: '127.0.0.1', port: 0, token: undefined } },
   });
   stack.defer(() => server.close());
@@ -193,7 +193,13 @@ describe('AUDIT_STREAM with syslog+tcp', () => {
 
   it('delivers what the server writes while it stops', async () => {
     const receiver = stack.use(await startSyslogReceiver());
-    const server = await startStream(receiver.target);
+    await createNamed(await base.newOrganisation(), 'a');
+    // It looks for events when it starts, and when it stops.
+    const server = await startStream(receiver.target, 3_600_000);
+    await until('it has delivered all events', async () => {
+      const found = base.asOwner().execute('select from audit_stream where lease_id is null');
+      return (await found).length > 0 || undefined;
+    });
     const organisation = await server.newOrganisation();
     const reader = server.clientFor(await organisation.newKey(['connections:read']));
     const refused = () =>
