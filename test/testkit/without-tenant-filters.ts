@@ -62,6 +62,8 @@ function withoutOrganisation(where: unknown): unknown {
   if (typeof where !== 'object' || where === null || where instanceof Date) return where;
   // Reflect.ownKeys, because conditions in raw SQL are keyed by symbols.
   const names = Reflect.ownKeys(where).filter((name) => name !== 'orgId');
+  // MikroORM's findOne refuses an empty condition.
+  if (names.length === 0 && 'orgId' in where) return { orgId: { $ne: null } };
   return Object.fromEntries(names.map((name) => [name, withoutOrganisation(Reflect.get(where, name))]));
 }
 
