@@ -1,9 +1,10 @@
 import { GraphQLClient } from 'graphql-request';
-import { expect, it } from 'vitest';
+import { expect, it, onTestFinished, vi } from 'vitest';
 import { generateApiKey } from '../src/auth/api-keys.ts';
 import { lastingData } from './testkit/database.ts';
 import { startOtlpReceiver } from './testkit/otlp-receiver.ts';
 import { spawnServer } from './testkit/process.ts';
+import { serverCommand } from './testkit/template-environment.ts';
 
 /** Prints the modules of OpenTelemetry that a process loads. */
 const reportModules = `data:text/javascript,${encodeURIComponent(`
@@ -44,6 +45,9 @@ async function run(
 }
 
 it('a server without OTEL_ variables loads no SDK of OpenTelemetry, and one with them sends all spans before it ends', async () => {
+  // In a bundle, the modules of a package are not loaded one by one.
+  vi.stubEnv(serverCommand, undefined);
+  onTestFinished(() => void vi.unstubAllEnvs());
   const stopped = { code: 0, signal: null };
   const untraced = await run({ OTEL_SERVICE_NAME: 'unused' });
   // pg-boss loads the interface, which does nothing without an SDK.
