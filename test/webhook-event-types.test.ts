@@ -63,7 +63,7 @@ it('a webhook endpoint gets every type of event that the documentation and the s
   const replaceToken = (id: string, apiToken: string) =>
     update(id, { credentials: { apiToken }, revokeOldToken: true });
 
-  const { id } = await connect('one', 'a-token-to-revoke');
+  const { id } = await connect('one', 'first-of-all-events');
   await gets('connection.created');
   await update(id, { checkEvery: 0 });
   await gets('connection.updated');
@@ -93,7 +93,7 @@ it('a webhook endpoint gets every type of event that the documentation and the s
     );
     await gets(type);
   }
-  await replaceToken(id, 'a-second-token');
+  await replaceToken(id, 'second-of-all-events');
   await gets('connection.token_revoked');
 
   await (await RotatingApp.create(standIn, organisation, { byUrl: true })).rotate();
@@ -101,7 +101,7 @@ it('a webhook endpoint gets every type of event that the documentation and the s
   await gets('connection.key_rotated');
 
   await gets('host.certificate_expiring');
-  const two = await connect('two', 'a-third-token');
+  const two = await connect('two', 'third-of-all-events');
   for (const [behaviour, type] of [
     [failing(503), 'host.unreachable'],
     [handleFakeOkta, 'host.recovered'],
@@ -124,7 +124,7 @@ it('a webhook endpoint gets every type of event that the documentation and the s
   await gets('webhook.test');
 
   okta.behave(behavingAt({ '/api/v1/api-tokens/current': failing(500) }));
-  await replaceToken(id, 'a-fourth-token');
+  await replaceToken(id, 'fourth-of-all-events');
   vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 25 * 3_600_000 });
   expect((await gets('connection.token_not_revoked')).event.data).toMatchObject({
     outcome: 'UPSTREAM_UNREACHABLE',
