@@ -41,7 +41,8 @@ export interface ConnectionChange {
   appConnection: AppConnection | null;
 }
 
-const batchSize = 100;
+/** Small, because a batch and its connections arrive at once, and subscribers that catch up would delay other organisations. */
+const batchSize = 10;
 
 /** A revoked API key must stop working within five seconds, caches included; this is the part of the subscription. */
 const checkEveryMs = 2_000;
@@ -102,6 +103,7 @@ async function* changesSince(
         await assertStillAuthenticated();
         // A full batch can be followed by another one.
         for (let length = isDue ? batchSize : 0; length === batchSize; ) {
+          await scheduler.waitForTurn(orgId);
           const events = await database.select(
             AuditEvent,
             orgId,
