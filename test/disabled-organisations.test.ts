@@ -326,6 +326,13 @@ describe('disabling an organisation', () => {
         );
       return row?.at;
     };
+    // Connections of a disabled organisation get no time.
+    await until('the connection has a time in the schedule', async () => {
+      const rows = await server
+        .asOwner()
+        .execute('select from app_connection where id = ? and next_check_at is not null', [mine.id]);
+      return rows.length > 0 || undefined;
+    });
     await disable(organisation);
     const before = await checkedAt(mine.id);
     await makeDue(mine.id);
