@@ -61,11 +61,16 @@ describe('the lock of DATA_DIR', () => {
     const script = `import { DataDir } from '${new URL('../src/bootstrap/data-dir.ts', import.meta.url).pathname}';
       const dataDir = new DataDir(process.argv[1]);
       process.stdout.write('asking');
-      for (;;) dataDir.isLocked();`;
+      const pause = new Int32Array(new SharedArrayBuffer(4));
+      for (;;) {
+        dataDir.isLocked();
+        // Commands ask once. Without a pause, the lock would hardly ever be free.
+        Atomics.wait(pause, 0, 0, 1);
+      }`;
     const asking = spawn(process.execPath, ['--input-type=module', '--eval', script, shared]);
     try {
       await new Promise((resolve) => asking.stdout.once('data', resolve));
-      for (let start = 0; start < 50; start += 1) new DataDir(shared).lock().release();
+      for (let start = 0; start < 500; start += 1) new DataDir(shared).lock().release();
     } finally {
       asking.kill('SIGKILL');
     }

@@ -23,7 +23,7 @@ import { Secret } from '../common/secret.ts';
 /** SQLite's error code for a lock that another process holds. */
 const sqliteBusy = 5;
 /** How long a server waits for the lock, in milliseconds: a command that asks whether a server runs holds it for a moment. */
-const lockWaitMs = 250;
+const lockWaitMs = 1_000;
 
 /** The folder of the embedded database and the generated keys. */
 export class DataDir {
