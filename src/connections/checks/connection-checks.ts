@@ -1,3 +1,4 @@
+import { currentTime } from '../../common/clock.ts';
 import { createPace } from '../../common/pace.ts';
 import type { ScheduledWork } from '../../jobs/schedule.ts';
 import type { ConnectionDeps } from '../deps.ts';
@@ -29,8 +30,10 @@ export function connectionChecks(deps: ConnectionDeps, intervalMs: number): Sche
     },
     async findDue() {
       await scheduleConnections(deps);
-      await spareUsedConnections(deps);
-      const due = await findDueHosts(deps);
+      // One time for both: a used connection that becomes due in between is not checked.
+      const now = currentTime();
+      await spareUsedConnections(deps, now);
+      const due = await findDueHosts(deps, now);
       return due.map(({ orgId, origin, connectionId }) => ({
         ids: { orgId, connectionId },
         key: `${orgId} ${origin}`,

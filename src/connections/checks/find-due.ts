@@ -63,8 +63,7 @@ export async function scheduleConnections({ database }: DueDeps): Promise<void> 
  * Postpones the checks of connections that were used within the interval, and whose app accepted the credentials. Use also postpones
  * the end of credentials that end when they are unused, so the job that warns of it is made to compute it again.
  */
-export async function spareUsedConnections({ database }: DueDeps): Promise<void> {
-  const now = currentTime();
+export async function spareUsedConnections({ database }: DueDeps, now = currentTime()): Promise<void> {
   // Only whole hours are counted, so the use may have been at the beginning.
   await database.asSystem().execute(
     `update app_connection set next_check_at = used.hour + ${interval},
@@ -81,8 +80,7 @@ export async function spareUsedConnections({ database }: DueDeps): Promise<void>
 }
 
 /** Finds the hosts of organisations with connections that are due, those that have waited longest first. */
-export async function findDueHosts({ apps, database }: DueDeps): Promise<DueHost[]> {
-  const now = currentTime();
+export async function findDueHosts({ apps, database }: DueDeps, now = currentTime()): Promise<DueHost[]> {
   return database.asSystem().execute<DueHost[]>(
     `select org_id as "orgId", origin, id as "connectionId" from (
         select org_id, origin, id, next_check_at,
