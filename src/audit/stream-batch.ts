@@ -3,6 +3,7 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { currentTime } from '../common/clock.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import { isDatabaseUnavailable } from '../database/outage.ts';
+import { unattributedOrgId } from '../identity/organisations.ts';
 import { AuditEvent } from './audit-event.entity.ts';
 import { AuditStreamPosition } from './audit-stream.entity.ts';
 import type { AuditDeps } from './hash-chain.ts';
@@ -35,8 +36,6 @@ interface DueTrail {
 const maxEvents = 1_000;
 const maxOfTrail = 200;
 const maxTrails = 100;
-/** The lowest id, which the trail of the server has. */
-const lowestId = '00000000-0000-0000-0000-000000000000';
 /** How long a trail that cannot be read is left alone, in milliseconds. */
 const retryMs = 60_000;
 
@@ -55,15 +54,15 @@ export class StreamReader {
   readonly #blocked = new Map<string, number>();
   #scope: Scope = 'all';
   /** Trails take turns, in the order of their organisations. */
-  #after = lowestId;
+  #after: string = unattributedOrgId;
 
   constructor(deps: StreamDeps) {
     this.#deps = deps;
   }
 
   /**
-   * Looks for events to deliver, from now on among these organisations. `taken`: another server delivers, or nothing is to be sent yet
-   * because of a failure.
+   * Looks for events to deliver, from now on among these organisations. `taken`: another server delivers, or the stream pauses after a
+   * failure.
    */
   async findDue(scope: Scope, leaseId: string): Promise<'due' | 'none' | 'taken'> {
     this.#scope = scope;
@@ -102,7 +101,8 @@ export class StreamReader {
         [...params, id],
       );
     const found = await find('>', this.#after);
-    return found.length > 0 ? found : find('>=', lowestId);
+    // No id is lower than that of the trail of the server.
+    return found.length > 0 ? found : find('>=', unattributedOrgId);
   }
 
   #restrict(): { condition: string; params: string[] } {

@@ -11,8 +11,8 @@ type LeaseDeps = { database: Pick<Database, 'asSystem'> };
 /**
  * Takes or renews the lease of the stream.
  *
- * @returns since when deliveries have failed, or null if the last one has not; undefined if another server has the lease, or nothing
- *   is to be sent yet because of a failure
+ * @returns since when deliveries have failed, or null if the last one has not; undefined if another server has the lease, or the
+ *   stream pauses after a failure
  */
 export async function claimStream(
   { database }: LeaseDeps,

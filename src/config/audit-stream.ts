@@ -1,21 +1,15 @@
 import { domainToASCII, fileURLToPath } from 'node:url';
-import { z } from 'zod';
 import type { AuditStreamTarget } from '../audit/audit-stream.ts';
 import { StartupError } from '../common/errors.ts';
 import { isLoopbackHost } from '../common/loopback.ts';
 import { normalizeHost } from '../outbound/address.ts';
+import { parsed } from './env-types.ts';
 
 /** The rule of AUDIT_STREAM. */
-export const auditStream = z.string().transform((text, context) => {
-  const target = parseTarget(text);
-  if (target) return target;
-  context.addIssue({
-    code: 'custom',
-    message:
-      'must be file:///path, syslog+tls://host:port or syslog+tcp://host:port; syslog over UDP loses events',
-  });
-  return z.NEVER;
-});
+export const auditStream = parsed(
+  parseTarget,
+  'must be file:///path, syslog+tls://host:port or syslog+tcp://host:port; syslog over UDP loses events',
+);
 
 function parseTarget(text: string): AuditStreamTarget | undefined {
   const url = URL.parse(text);

@@ -12,6 +12,7 @@ import {
   days,
   file,
   onOff,
+  parsed,
   parseList,
   positiveInteger,
   secret,
@@ -149,19 +150,10 @@ export const environment = z.object({
   ALLOWED_INSTANCE_HOSTS: domains(
     'must be host names without https://, port or *, such as okta.com,oktapreview.com',
   ).optional(),
-  OUTBOUND_PROXY: z
-    .string()
-    .transform((text, context) => {
-      const proxy = parseProxy(text);
-      if (proxy) return proxy;
-      context.addIssue({
-        code: 'custom',
-        message:
-          'must be http://host:port or http://user:password@host:port, with %-encoding in user and password',
-      });
-      return z.NEVER;
-    })
-    .optional(),
+  OUTBOUND_PROXY: parsed(
+    parseProxy,
+    'must be http://host:port or http://user:password@host:port, with %-encoding in user and password',
+  ).optional(),
   OUTBOUND_PROXY_FILE: file.optional(),
   OUTBOUND_PROXY_RESOLVES: onOff.default('off'),
   PROXY_DOMAIN: z

@@ -56,3 +56,18 @@ function checkConnectionString(url: string, context: z.RefinementCtx): void {
     context.addIssue({ code: 'custom', message: error.message });
   }
 }
+
+/**
+ * A text that a function parses.
+ *
+ * @param parse returns undefined if the text is invalid
+ * @param message the rule of the text, which begins with "must"
+ */
+export function parsed<T>(parse: (text: string) => T | undefined, message: string) {
+  return z.string().transform((text, context): T => {
+    const value = parse(text);
+    if (value !== undefined) return value;
+    context.addIssue({ code: 'custom', message });
+    return z.NEVER;
+  });
+}
