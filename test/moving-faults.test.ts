@@ -181,6 +181,62 @@ describe('import', () => {
     expect((await runProgram('import', production, '--input', file)).stderr).toBe('');
   });
 
+  it('replaces what an interrupted import of an older export has stored, with --replace-unfinished', async () => {
+    const { file } = await exportFromLaptop();
+    expect((await runProgram('import', production, '--input', file)).code).toBe(0);
+    const { orgId } = organisation;
+    const readRows = () =>
+      executeAsOwner<Record<string, unknown>>(
+        location,
+        `select 'project' as of, id::text, name from project where org_id = '${orgId}'
+          union all select 'connection', id::text, name from app_connection where org_id = '${orgId}'
+          union all select 'event', seq::text, hash from audit_event where org_id = '${orgId}'
+          union all select 'key', id::text, name from api_key where org_id = '${orgId}' order by 1, 2`,
+      );
+    const rows = await readRows();
+    for (const table of ['audit_head', 'api_key'])
+      await executeAsOwner(location, `delete from ${table} where org_id = '${orgId}'`);
+    // The older export had a row that the newer one does not have, and another content of one that it has.
+    await executeAsOwner(
+      location,
+      `insert into project (id, org_id, name, created_at, mac)
+        select gen_random_uuid(), org_id, 'Deleted since', created_at, mac
+          from project where org_id = '${orgId}' limit 1`,
+    );
+    await executeAsOwner(
+      location,
+      `update app_connection set name = 'an older name' where org_id = '${orgId}' and name = 'a'`,
+    );
+    const args = ['--input', file, '--replace-unfinished'];
+    const tried = await runProgram('import', production, ...args, '--dry-run');
+    expect([tried.code, tried.stdout]).toEqual([
+      0,
+      expect.stringContaining('can be imported, in place of what an unfinished import had stored'),
+    ]);
+    expect(await readRows()).not.toEqual(rows);
+    expect(await runProgram('import', production, ...args)).toMatchObject({ code: 0, stderr: '' });
+    expect(await readRows()).toEqual(rows);
+    expect((await runProgram('audit:verify', production)).code).toBe(0);
+  });
+
+  it('keeps an organisation whose import is finished, also with --replace-unfinished', async () => {
+    const { file } = await exportFromLaptop();
+    expect((await runProgram('import', production, '--input', file)).code).toBe(0);
+    const { orgId } = organisation;
+    const rename = (from: string, to: string) =>
+      executeAsOwner(
+        location,
+        `update app_connection set name = '${to}' where org_id = '${orgId}' and name = '${from}' returning id`,
+      );
+    expect(await rename('a', 'used since')).toHaveLength(1);
+    const { code, stderr } = await runProgram('import', production, '--input', file, '--replace-unfinished');
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringMatching(/app_connection .* is here with other content/),
+    ]);
+    expect(await rename('used since', 'a')).toHaveLength(1);
+  });
+
   it.runIf(testDatabaseUrl)('is done once by two that run at the same time, and both succeed', async () => {
     await executeAsOwner(
       laptopLocation,

@@ -4,53 +4,18 @@ import type { AuditDeps } from '../audit/hash-chain.ts';
 import { isDueSql } from '../audit/stream-batch.ts';
 import { currentTime, currentTimeMs } from '../common/clock.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
-import { cleanUpBatchRows, runCleanUpBatch } from '../database/delete-in-batches.ts';
+import { runCleanUpBatch } from '../database/delete-in-batches.ts';
 import { jobSchema } from '../database/job-schema.ts';
 import { DataKey } from '../encryption/data-key.entity.ts';
 import { OrganisationDeletion } from '../identity/organisation-deletion.entity.ts';
+import { deleteOrganisationRows, type Progress } from './organisation-rows.ts';
 import { lockHead, recordStatus } from './organisation-status.ts';
-
-/** The rows of deleted connections, which have no index by organisation, are deleted with these. */
-const ofConnections =
-  'connection_id in (select id from app_connection where org_id = ? and deleted_at is null)';
-
-/**
- * The tables with rows of organisations, except those that the last transaction empties: credentials first, so that nothing is done
- * with the rest any more, then rows before those that they refer to. Each has the condition that finds the rows by an index.
- */
-const tables: readonly (readonly [table: string, condition: string])[] = [
-  ['api_key', 'org_id = ?'],
-  ['connection_setup_link', ofConnections],
-  ['webhook_message', 'endpoint_id in (select id from webhook_endpoint where org_id = ?)'],
-  ['webhook_endpoint', 'org_id = ?'],
-  ['idempotent_request', 'org_id = ?'],
-  ['rate_budget', 'org_id = ?'],
-  ['connection_usage', 'org_id = ?'],
-  ['connection_usage_caller', 'org_id = ?'],
-  ['connection_last_use', 'org_id = ?'],
-  ['connection_tag', 'org_id = ?'],
-  ['connection_status_history', ofConnections],
-  ['host_outage', 'org_id = ?'],
-  ['host_outage_history', 'org_id = ?'],
-  ['host_certificate', 'org_id = ?'],
-  ['mail_count', 'org_id = ?'],
-  ['mail_opt_out', 'org_id = ?'],
-  ['app_connection', 'org_id = ? and deleted_at is null'],
-  ['app_connection', 'org_id = ? and deleted_at is not null'],
-  ['project', 'org_id = ?'],
-  ['audit_event', 'org_id = ?'],
-  ['audit_retention', 'org_id = ?'],
-  ['audit_stream_position', 'org_id = ?'],
-];
 
 /** PostgreSQL's `foreign_key_violation`. */
 const foreignKeyViolation = '23503';
 const dayMs = 86_400_000;
 /** How often the tables are emptied if rows are stored meanwhile. */
 const maxRounds = 10;
-
-/** What a step has done. `busy`: another server cleans up. */
-type Progress = 'done' | 'more' | 'busy';
 
 /**
  * Deletes the organisations whose time has come, in small transactions, if the stream of audit events has all of theirs: nobody can verify
@@ -102,7 +67,7 @@ export async function deleteOrganisation(
   deps.vault.forget(id);
   if (started !== 'done') return started;
   for (let round = 1; !signal?.aborted; round += 1) {
-    const emptied = await emptyTables(deps, id, signal);
+    const emptied = await deleteOrganisationRows((task) => inBatch(deps, task), id, signal);
     if (emptied !== 'done') return emptied;
     const finished = await inBatch(deps, (em) => finish(em, deps, id)).catch((error: unknown) => {
       // What was in flight has stored a row meanwhile, such as the messages of a webhook.
@@ -127,25 +92,6 @@ export async function forgetDeletedOrganisations({ database, vault }: AuditDeps)
       [new Date(currentTimeMs() - dayMs)],
     );
   for (const { id } of deleted) vault.forget(id);
-}
-
-async function emptyTables(deps: AuditDeps, orgId: string, signal?: AbortSignal): Promise<Progress> {
-  for (const [table, condition] of tables) {
-    for (let progress: Progress = 'more'; progress === 'more'; ) {
-      if (signal?.aborted) return 'more';
-      progress = await inBatch(deps, async (em) => {
-        const { affectedRows } = await em.execute<{ affectedRows: number }>(
-          `delete from ${table} where ctid = any(array(
-            select ctid from ${table} where ${condition} limit ${cleanUpBatchRows}))`,
-          [orgId],
-          'run',
-        );
-        return affectedRows < cleanUpBatchRows ? 'done' : 'more';
-      });
-      if (progress === 'busy') return 'busy';
-    }
-  }
-  return 'done';
 }
 
 async function inBatch(

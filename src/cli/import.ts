@@ -10,9 +10,10 @@ import { runConnectionsImport } from './import-connections.ts';
 import { defineProgram, type Invocation } from './program.ts';
 import { withStores } from './with-stores.ts';
 
-const usage = `${commandLine('import', '--input FILE [--sha256 HEX] [--dry-run] [--json]')}
+const usage = `${commandLine('import', '--input FILE [--sha256 HEX] [--replace-unfinished] [--dry-run] [--json]')}
     Import the organisations of a file of "export". Rows that are here are not stored again, and rows with other
-    content are not replaced. If it is interrupted, run it again. With --dry-run, nothing is stored.
+    content are not replaced. If it is interrupted, run it again with the same file, or with a newer one and
+    --replace-unfinished, which deletes first what the interrupted import has stored. With --dry-run, nothing is stored.
     --sha256 is what the export has printed; a file that was exported for a recipient needs it.
 ${commandLine('import', '--print-recipient [--json]')}
     Print the public key of this database, for "export --recipient" on the other side.
@@ -31,6 +32,7 @@ export const run = defineProgram(
       url: { type: 'string' },
       'api-key-file': { type: 'string' },
       sha256: { type: 'string' },
+      'replace-unfinished': { type: 'boolean' },
       'dry-run': { type: 'boolean' },
       'print-recipient': { type: 'boolean' },
       json: { type: 'boolean' },
@@ -39,15 +41,17 @@ export const run = defineProgram(
   },
   async (given, invocation) => {
     const { input, connections, sha256, 'dry-run': isDryRun = false, json = false } = given;
+    const { 'replace-unfinished': replaceUnfinished = false } = given;
     if (given['print-recipient']) {
       if (Object.keys(given).some((option) => option !== 'print-recipient' && option !== 'json'))
         throw new UsageError('The option --print-recipient takes only --json beside it.');
       return printRecipient(invocation, json);
     }
     if (connections !== undefined) {
-      const other = input === undefined ? 'sha256' : 'input';
-      if (given[other] !== undefined)
-        throw new UsageError(`The options --connections and --${other} exclude each other.`);
+      const other = (['input', 'sha256', 'replace-unfinished'] as const).find(
+        (each) => given[each] !== undefined,
+      );
+      if (other) throw new UsageError(`The options --connections and --${other} exclude each other.`);
       const options = { connections, url: given.url, apiKeyFile: given['api-key-file'], isDryRun, json };
       return runConnectionsImport(options, invocation);
     }
@@ -57,7 +61,7 @@ export const run = defineProgram(
       throw new UsageError('The option --input FILE or --connections FILE is missing.');
     if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256))
       throw new UsageError('The option --sha256 needs 64 hex digits, which the export has printed.');
-    const request = { path: input, sha256, isDryRun, requestedBy: describeUser() };
+    const request = { path: input, sha256, isDryRun, replaceUnfinished, requestedBy: describeUser() };
     const organisations = await withStores(invocation, async (stores) => {
       await stores.unlock();
       return withFileName(input, () => importFile(stores, request));
@@ -112,13 +116,15 @@ function printResult(
   return conflicts.length > 0 ? 1 : 0;
 }
 
-function formatOrganisation({ organisation, existing, result }: ImportedOrganisation): string[] {
+function formatOrganisation(each: ImportedOrganisation): string[] {
+  const { organisation, existing, result, replacesUnfinished } = each;
   const { id, name, tables } = organisation;
   const summary = `organisation ${id} "${name}" (${countRows(organisation)} rows, ${existing} of them here before)`;
   if (result === 'conflict') return [`${summary}: ${resultTexts[result]}`];
+  const replaced = replacesUnfinished ? ', in place of what an unfinished import had stored' : '';
   const filled = Object.entries(tables).filter(([, { rows }]) => rows > 0);
   return [
-    `${summary}: ${resultTexts[result]}`,
+    `${summary}: ${resultTexts[result]}${replaced}`,
     ...filled.map(
       ([table, { rows, hash }]) => `  ${table.padEnd(26)} ${`${rows}`.padStart(8)} rows  SHA-256 ${hash}`,
     ),

@@ -7,6 +7,7 @@ import type { Database } from '../database/database.ts';
 import { withoutStatementTimeout } from '../database/driver/session.ts';
 import type { Vault } from '../encryption/vault.ts';
 import { unattributedOrgId } from '../identity/organisations.ts';
+import { discardUnfinishedImport, lockEndOfImport } from './discard-import.ts';
 import { openDataKey } from './export-key.ts';
 import type { ExportedOrganisation } from './export-organisations.ts';
 import { type PlannedOrganisation, planImport, readBatches } from './plan-import.ts';
@@ -32,6 +33,8 @@ export interface ImportRequest {
   sha256?: string | undefined;
   /** Compares only. */
   isDryRun: boolean;
+  /** Deletes first what an unfinished import has stored of an organisation of the file. */
+  replaceUnfinished: boolean;
   /** The user and the machine of the command. */
   requestedBy: string;
 }
@@ -57,13 +60,16 @@ interface Deps {
  * @throws KmsUnavailableError
  */
 export async function importFile(deps: Deps, request: ImportRequest): Promise<ImportedOrganisation[]> {
-  const { path, isDryRun } = request;
+  const { path, isDryRun, replaceUnfinished } = request;
   await using file = await openExport(deps.database.asSystem(), deps.vault, path, deps.rootKeyLocation);
   await assertOrigin(file, request.sha256);
-  const results = (await planImport(deps, file)).map(
+  const results = (await planImport(deps, file, replaceUnfinished)).map(
     (plan): ImportedOrganisation => ({ ...plan, result: findResult(plan) }),
   );
   if (isDryRun) return results;
+  for (const each of results.filter(isImportable)) {
+    if (each.replacesUnfinished) await discardUnfinishedImport(deps.database, each.organisation.id);
+  }
   const due = new Set(results.filter(isImportable).map(({ organisation }) => organisation.id));
   if (due.size > 0) await storeOrganisations(deps, file, due, request.requestedBy);
   for (const each of results) {
@@ -121,6 +127,7 @@ async function storeOrganisations(
       await storeOpening(orgId);
       const { organisation } = batch;
       await inTransaction(database.asSystem(), async (em) => {
+        await lockEndOfImport(em);
         const stored = await store(em, deps, file, closing);
         await assertSums(em, deps, file, organisation);
         await assertIntactTrail(em, deps.vault, orgId);
@@ -216,7 +223,7 @@ async function assertSums(
     const [here, there] = [summer.sum(), tables[table.name]];
     if (here.rows !== there?.rows || here.hash !== there.hash)
       throw new StartupError(
-        `organisation ${id}: ${table.name} has ${here.rows} rows (SHA-256 ${here.hash}), and the export ${there?.rows} (${there?.hash}); the organisation was used here since it was imported, or another program has changed it`,
+        `organisation ${id}: ${table.name} has ${here.rows} rows (SHA-256 ${here.hash}), and the export ${there?.rows} (${there?.hash}); the organisation was used here since it was imported, an unfinished import of another export has left rows, which --replace-unfinished deletes, or another program has changed it`,
       );
   }
 }

@@ -1,8 +1,8 @@
-import { AuditHead } from '../audit/audit-event.entity.ts';
+import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Database } from '../database/database.ts';
 import type { Vault } from '../encryption/vault.ts';
-import { Organisation } from '../identity/organisation.entity.ts';
 import { OrganisationDeletion } from '../identity/organisation-deletion.entity.ts';
+import { isImportUnfinished } from './discard-import.ts';
 import type { ExportedOrganisation } from './export-organisations.ts';
 import { type ExportedRow, type ExportFile, type ExportItem, readExport } from './read-export.ts';
 import { batchRows, describeRow, findRows, formatContent, inSnapshot, withFingerprints } from './rows.ts';
@@ -19,6 +19,8 @@ export interface PlannedOrganisation {
   existing: number;
   /** One line for each row that is in the database with other content. */
   conflicts: string[];
+  /** What an unfinished import has stored of the organisation is deleted first. */
+  replacesUnfinished: boolean;
 }
 
 interface Stores {
@@ -29,18 +31,28 @@ interface Stores {
 /**
  * Reads a whole export, compares it with the database, and changes nothing.
  *
+ * @param replaceUnfinished whether an organisation whose import is not finished is imported anew
  * @throws StartupError if the export was changed, or is incomplete
  */
-export async function planImport(stores: Stores, file: ExportFile): Promise<PlannedOrganisation[]> {
+export async function planImport(
+  stores: Stores,
+  file: ExportFile,
+  replaceUnfinished: boolean,
+): Promise<PlannedOrganisation[]> {
   const plans: PlannedOrganisation[] = [];
   let existing = 0;
   let conflicts: string[] = [];
   for await (const batch of readBatches(file)) {
     if ('organisation' in batch) {
-      const { id } = batch.organisation;
-      conflicts.push(...(await findDeletion(stores, id)));
-      if (conflicts.length > 0) conflicts.unshift(...(await findUnfinishedImport(stores, id)));
-      plans.push({ organisation: batch.organisation, existing, conflicts: conflicts.slice(0, maxConflicts) });
+      const { organisation } = batch;
+      const em = stores.database.asSystem();
+      const isUnfinished = await isImportUnfinished(em, organisation.id);
+      const replacesUnfinished = isUnfinished && replaceUnfinished;
+      if (replacesUnfinished) [existing, conflicts] = [0, []];
+      conflicts.push(...(await findDeletion(em, organisation.id)));
+      if (isUnfinished && conflicts.length > 0) conflicts.unshift(unfinishedImport);
+      conflicts = conflicts.slice(0, maxConflicts);
+      plans.push({ organisation, existing, conflicts, replacesUnfinished });
       existing = 0;
       conflicts = [];
     } else {
@@ -108,17 +120,10 @@ async function compare(
   return { existing, conflicts };
 }
 
-/** An import stores the end of the trail last. */
-async function findUnfinishedImport({ database }: Stores, orgId: string): Promise<string[]> {
-  const em = database.asSystem();
-  const isHere = (await em.count(Organisation, { id: orgId })) > 0;
-  if (!isHere || (await em.count(AuditHead, { orgId })) > 0) return [];
-  return [
-    'an import of another export of it was not finished here; import that file again, or import this one into an empty database',
-  ];
-}
+const unfinishedImport =
+  'an import of another export of it was not finished here; import that file again, or this one with --replace-unfinished';
 
-async function findDeletion({ database }: Stores, id: string): Promise<string[]> {
-  const deletion = await database.asSystem().findOne(OrganisationDeletion, { id, startedAt: { $ne: null } });
+async function findDeletion(em: EntityManager, id: string): Promise<string[]> {
+  const deletion = await em.findOne(OrganisationDeletion, { id, startedAt: { $ne: null } });
   return deletion ? ['it was deleted here, and its id is not used again'] : [];
 }
