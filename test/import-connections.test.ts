@@ -329,6 +329,25 @@ describe('npm run import -- --connections', () => {
     );
   });
 
+  it('names a connection of the same name that belongs to another Okta organisation, and changes nothing', async () => {
+    const { id } = await createConnection(organisation, { name: 'of-here' });
+    const list = 'name,instanceUrl,tokenEnv\nof-here,https://other.okta.com,FIRST_TOKEN\n';
+    for (const args of [['--dry-run'], []]) {
+      const { code, stdout, stderr } = await importList(list, ...args);
+      expect([code, stdout]).toEqual([1, '0 created, 0 existed already, 1 failed\n']);
+      expect(stderr).toMatch(
+        /^line 2, column instanceUrl: The connection of this name is one to https:\/\/example\.okta\.com, and was not changed\. Give/,
+      );
+    }
+    const read = await organisation.client.request(
+      'query ($id: UUID!) { appConnection(id: $id) { version } }',
+      {
+        id,
+      },
+    );
+    expect(read).toEqual({ appConnection: { version: 1 } });
+  });
+
   it('leaves a connection of the same name as it is', async () => {
     const { id } = await createConnection(organisation, { name: 'mine', description: 'Keep this' });
     const { stdout } = await importList(

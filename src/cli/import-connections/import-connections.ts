@@ -21,7 +21,7 @@ const projectsQuery = `query ($after: String) {
   projects(first: 100, after: $after) { nodes { id name } pageInfo { hasNextPage endCursor } }
 }`;
 const byNameQuery = `query ($name: String!, $projectId: UUID) {
-  appConnectionByName(name: $name, projectId: $projectId) { id }
+  appConnectionByName(name: $name, projectId: $projectId) { id credentials { instanceUrl } }
 }`;
 const validateMutation = `mutation ($credentials: OktaCredentialsInput!) {
   validateOktaCredentials(credentials: $credentials) { status message remedy }
@@ -103,11 +103,18 @@ async function importRow(
   const earlier = places.get(key);
   if (earlier !== undefined) return fail(row, repeatedName(earlier));
   places.set(key, row.place);
-  type Found = { appConnectionByName: { id: string } | null };
+  type Found = {
+    appConnectionByName: { id: string; credentials: { instanceUrl: string | null } } | null;
+  };
   const found = await api.request<Found>(byNameQuery, place);
   if ('error' in found && found.error.extensions.code !== 'NOT_FOUND') return failWith(row, found.error);
   const existing = 'data' in found ? found.data.appConnectionByName : null;
-  if (existing) return { result: 'existing', id: existing.id };
+  if (existing) {
+    const { id, credentials } = existing;
+    return isSameHost(row.instanceUrl, credentials.instanceUrl)
+      ? { result: 'existing', id }
+      : { ...fail(row, otherInstance(credentials.instanceUrl)), id };
+  }
   const credentials = { instanceUrl: row.instanceUrl, apiToken: row.token };
   if (isDryRun) return validate(api, row, credentials);
   const input = { ...place, description: row.description ?? null, credentials };
@@ -115,6 +122,19 @@ async function importRow(
   const created = await api.request<Created>(createMutation, { input });
   if ('error' in created) return failWith(row, created.error);
   return { result: 'created', id: created.data.createOktaConnection.appConnection.id };
+}
+
+/** The server stores addresses in lower case, without a slash or a dot at the end. */
+function isSameHost(given: string, stored: string | null): boolean {
+  return URL.parse(given.trim())?.host.replace(/\.$/, '') === URL.parse(stored ?? '')?.host;
+}
+
+function otherInstance(stored: string | null): Omit<RowProblem, 'place'> {
+  return {
+    column: 'instanceUrl',
+    message: `The connection of this name is one to ${stored}, and was not changed.`,
+    remedy: 'Give the row another name, or correct the address.',
+  };
 }
 
 async function validate(api: Api, row: ConnectionRow, credentials: object): Promise<Outcome> {
