@@ -1,7 +1,10 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
+import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { lazyScopedEntityManager, type Session } from '../src/database/driver/session.ts';
+import { createKey } from './testkit/access.ts';
 import { poolerUrl, testDatabaseUrl } from './testkit/database.ts';
+import { createConnection } from './testkit/operations.ts';
 import { startTestServer, type TestServer } from './testkit/server.ts';
 
 /** The maximum number of prepared statements of a connection. */
@@ -63,5 +66,31 @@ describe.runIf(testDatabaseUrl && !poolerUrl)('prepared statements of a PostgreS
     await execute(server.database.asSystem(), 'after failures', 6);
     await forEach(() => expect(execute(refused(), 'after failures')).rejects.toThrow('no_such_role'));
     await forEach(() => execute(server.database.asSystem(), 'after failures'));
+  });
+
+  test('are prepared again after a newer server has added a column to their table', async () => {
+    const organisation = await server.newOrganisation();
+    const { id } = await createConnection(organisation);
+    const updateDescription = gql`
+      mutation ($id: UUID!, $input: UpdateOktaConnectionInput!) {
+        updateOktaConnection(id: $id, input: $input) { appConnection { version } }
+      }
+    `;
+    const update = (text: string) =>
+      organisation.client.request(updateDescription, { id, input: { description: text } });
+    const changeOften = async (text: string) => {
+      for (let index = 0; index < 8; index += 1) {
+        await update(`${text} ${index}`);
+        await createKey(organisation.client);
+      }
+    };
+    await changeOften('before');
+    const tables: { name: string }[] = await server.asOwner().execute(
+      `select relname as name from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+        where relkind = 'r' and nspname = 'public'`,
+    );
+    for (const { name } of tables)
+      await server.asOwner().execute(`alter table "${name}" add column added text`);
+    await changeOften('after');
   });
 });

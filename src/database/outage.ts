@@ -1,5 +1,6 @@
 import { AppError } from '../common/errors.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
+import { outdatedStatementCode } from './driver/prepared-statements.ts';
 import { readOnlyCode } from './driver/primary-client.ts';
 
 /** PostgreSQL's `disk_full`. */
@@ -12,8 +13,8 @@ export const tooManyConnectionsCode = '53300';
 const lockTimeoutCode = '55P03';
 
 /**
- * Codes of a database that is unavailable: time-outs of statements and locks, full disk or memory, a standby, and network
- * errors.
+ * Codes of a database that is unavailable: time-outs of statements and locks, full disk or memory, a standby, a table that has just
+ * changed, and network errors.
  */
 const unavailableCodes = new Set([
   '57014',
@@ -21,6 +22,7 @@ const unavailableCodes = new Set([
   diskFullCode,
   '53200',
   readOnlyCode,
+  outdatedStatementCode,
   'ECONNREFUSED',
   'ECONNRESET',
   'EPIPE',

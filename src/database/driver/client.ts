@@ -1,12 +1,16 @@
 import { currentRequest } from '../../common/log.ts';
 import type { TenantUsage } from '../../common/tenant-usage.ts';
 import { nameFailure } from '../../common/tracing.ts';
-import { createStatementPreparer } from './prepared-statements.ts';
+import {
+  createStatementPreparer,
+  forgetPreparedStatements,
+  outdatedStatementCode,
+} from './prepared-statements.ts';
 import { suspicionMs } from './primary-client.ts';
 import { currentSession, isUntimed, statementTimeoutMs } from './session.ts';
 import { isBegin, SessionQuery } from './session-query.ts';
 import { startStatementSpan } from './statement-span.ts';
-import type { Client, NewClient, Result, Statement } from './types.ts';
+import type { Client, NewClient, QueryCallback, Result, Statement } from './types.ts';
 
 /** Longer than `statement_timeout`, so that a server that responds reports the time-out itself. */
 const silenceTimeoutMs = () => statementTimeoutMs + 2_000;
@@ -42,8 +46,11 @@ export function instrumentClient(client: NewClient, usage: TenantUsage, prepares
     if (orgId) usage.addLoopTime(orgId, ms);
   });
   const query: Client['query'] = (input, values) => {
-    orgId = currentSession().orgId;
+    const session = currentSession();
+    orgId = session.orgId;
     const statement = toStatement(input, values);
+    const submit = (given: Statement, done: QueryCallback) =>
+      send(new SessionQuery(client, session, given, prepares, done));
     const isTimed = !isUntimed();
     if (isTimed) {
       silentSince ??= performance.now();
@@ -53,18 +60,23 @@ export function instrumentClient(client: NewClient, usage: TenantUsage, prepares
     stopwatch?.start();
     const span = startStatementSpan(statement.text);
     return new Promise<Result>((resolve, reject) => {
-      send(
-        new SessionQuery(client, currentSession(), statement, prepares, (error, result) => {
-          stopwatch?.stop();
-          span?.end(error ? nameFailure(error) : undefined);
-          if (isTimed) {
-            pending -= 1;
-            silentSince = pending > 0 ? performance.now() : undefined;
-          }
-          if (error) reject(error);
-          else resolve(result);
-        }),
-      );
+      const finish: QueryCallback = (error, result) => {
+        stopwatch?.stop();
+        span?.end(error ? nameFailure(error) : undefined);
+        if (isTimed) {
+          pending -= 1;
+          silentSince = pending > 0 ? performance.now() : undefined;
+        }
+        if (error) reject(error);
+        else resolve(result);
+      };
+      submit(statement, (error, result) => {
+        const isOutdated = error && 'code' in error && error.code === outdatedStatementCode;
+        if (isOutdated) forgetPreparedStatements();
+        // An error ends a transaction.
+        if (isOutdated && client.getTransactionStatus() === 'I') submit(toStatement(input, values), finish);
+        else finish(error, result);
+      });
     }).catch((error: Error) => {
       // The stack trace shows the caller of `query` instead of the socket.
       Error.captureStackTrace(error);

@@ -15,6 +15,19 @@ const uses = new LRUCache<string, number>(byCharacters);
 /** The names of prepared texts. The least recently used ones are evicted. */
 const names = new LRUCache<string, string>({ max: maxPrepared, ...byCharacters });
 let lastNumber = 0;
+/** Increases when a table has changed; what was prepared before is then prepared again. */
+let generation = 0;
+
+/**
+ * PostgreSQL's `feature_not_supported`. A prepared statement fails with it, before it is executed, once the type of its result has
+ * changed: a newer server has added a column to a table of which it selects all columns.
+ */
+export const outdatedStatementCode = '0A000';
+
+/** Makes all connections prepare their statements again. */
+export function forgetPreparedStatements(): void {
+  generation += 1;
+}
 
 /**
  * Prepares frequent statements of a connection, so that PostgreSQL parses and plans them once. pgjdbc does the same
@@ -35,7 +48,10 @@ export function createStatementPreparer({
       delete connection.parsedStatements[name];
     },
   });
+  let preparedIn = generation;
   return (text, values) => {
+    if (preparedIn !== generation) prepared.clear();
+    preparedIn = generation;
     const name = findOrAssignName(text);
     if (name === undefined) return { text, values };
     prepared.set(name, true);
