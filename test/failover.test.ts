@@ -184,6 +184,18 @@ describe.runIf(testDatabaseUrl && canMakeCluster)('a server on a primary with a 
     await becomesReady(server);
   });
 
+  test('is not ready while its synchronous standby does not answer, so that no change ends', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { primary, standby } = await startPair(stack, synchronous);
+    const { server, acknowledgeMore, endWith } = await startLoad(stack, primary.url);
+    standby.freeze();
+    await becomesUnready(server);
+    standby.thaw();
+    await becomesReady(server);
+    await acknowledgeMore();
+    await endWith(primary);
+  });
+
   test('reads nothing from a standby', async () => {
     await using stack = new AsyncDisposableStack();
     const { primary, standby } = await startPair(stack);
