@@ -21,14 +21,19 @@ export class LoadGenerator {
   readonly #journal: OperationLog;
   readonly #apiKey: string;
   readonly #urls: () => readonly string[];
+  readonly #pauseMs: number;
   #isStopped = false;
   #workers: Promise<void>[] = [];
 
-  /** @param urls returns the URLs of the servers that are probably up */
-  constructor(journal: OperationLog, apiKey: string, urls: () => readonly string[]) {
+  /**
+   * @param urls returns the URLs of the servers that are probably up
+   * @param pauseMs the time for which a client waits before each change, in milliseconds
+   */
+  constructor(journal: OperationLog, apiKey: string, urls: () => readonly string[], pauseMs = 0) {
     this.#journal = journal;
     this.#apiKey = apiKey;
     this.#urls = urls;
+    this.#pauseMs = pauseMs;
   }
 
   start(workers: number): void {
@@ -67,6 +72,7 @@ export class LoadGenerator {
     query: string,
     variables: { id?: string; input: object },
   ): Promise<void> {
+    if (this.#pauseMs > 0) await sleep(this.#pauseMs);
     const isRepeatable = Math.random() < 0.5;
     const input = { ...variables.input, ...(isRepeatable && { idempotencyKey: randomUUID() }) };
     const before = entry.possible;
@@ -84,7 +90,11 @@ export class LoadGenerator {
         entry.possible = [next];
         return;
       }
-      if (outcome.kind === 'refused') return;
+      if (outcome.kind === 'refused') {
+        // An attempt before this one may have been applied.
+        if (isFirst) entry.possible = before;
+        return;
+      }
       if (!isRepeatable) {
         this.#journal.counts.inDoubt += 1;
         return;
