@@ -38,13 +38,21 @@ export function readObservation(
   times: { sentAt: number; now: number },
 ): Observation {
   const { now } = times;
-  const flat = Object.fromEntries(
-    Object.entries(headers).map(([name, value]) => [name, [value].flat().join(', ')]),
-  );
+  const flat = joinValues(headers);
   const limit = readLimit(flat, rateLimits, times);
   if (status !== tooManyRequests) return { limit, blockedUntil: undefined };
   const ends = [limit?.windowEnd, readRetryAfter(flat, now)].filter((end) => end !== undefined);
   return { limit, blockedUntil: ends.length > 0 ? Math.max(...ends) : now + defaultBlockMs };
+}
+
+/** Joins the values of repeated headers. A loop, because this runs for every response. */
+function joinValues(headers: ObservedResponse['headers']): Record<string, string> {
+  const joined: Record<string, string> = {};
+  for (const name of Object.keys(headers)) {
+    const value = headers[name] ?? '';
+    joined[name] = typeof value === 'string' ? value : value.join(', ');
+  }
+  return joined;
 }
 
 function readLimit(
