@@ -119,7 +119,7 @@ describe('a streamed exchange', () => {
     });
     const { body } = await forward();
     await untilStill(() => sent);
-    expect(body.readableLength).toBeLessThan(256 * 1024);
+    expect(body.heldBytes).toBeLessThan(256 * 1024);
     expect(sent).toBeLessThan(16 * mebibyte);
     let received = 0;
     for await (const chunk of body) received += chunk.length;
@@ -275,8 +275,8 @@ describe('a streamed exchange', () => {
     await expect(buffer(body)).rejects.toThrow('the response was not complete within 0.5 s');
     const large = await startRawHost(() => endlessly(head(), 'x'.repeat(mebibyte)), { idleTimeoutMs: 1_000 });
     const unread = await large.forward();
-    await new Promise((resolve) => unread.body.once('close', resolve));
-    expect(unread.body.errored).toMatchObject({
+    await new Promise<void>((resolve) => unread.body.onClose(resolve));
+    expect(unread.body.failure).toMatchObject({
       reason: 'UNREAD',
       message: 'the client read nothing for 1 s',
     });

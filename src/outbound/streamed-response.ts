@@ -1,8 +1,8 @@
-import { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { findHeaderExcess, type RawHeaders } from './buffered-response.ts';
 import { Exchange } from './exchange.ts';
 import { OutboundError } from './outbound-error.ts';
+import { StreamedBody } from './streamed-body.ts';
 
 /** The bytes of small chunks that are passed on together. */
 const batchBytes = 64 * 1024;
@@ -28,8 +28,8 @@ export interface StreamedResponse {
   status: number;
   /** Names in lower case. */
   headers: Readonly<Record<string, string | readonly string[]>>;
-  /** Fails with an `OutboundError`. Destroying it ends the exchange. */
-  body: Readable;
+  /** Fails with an `OutboundError`. It has to be read to its end or destroyed, which ends the exchange. */
+  body: StreamedBody;
   /** The bytes of the bodies so far. */
   transferred: Readonly<TransferredBytes>;
 }
@@ -77,7 +77,7 @@ export class StreamedResponseHandler implements Dispatcher.DispatchHandler {
   readonly #onEnd: () => void;
   readonly #createTransform: StreamOptions['createTransform'];
   #transform: BodyTransform | undefined;
-  readonly #body: Readable;
+  readonly #body: StreamedBody;
   #waiting: Buffer[] = [];
   #waitingBytes = 0;
   readonly #transferred: TransferredBytes = { sent: 0, received: 0 };
@@ -90,20 +90,14 @@ export class StreamedResponseHandler implements Dispatcher.DispatchHandler {
     this.#createTransform = createTransform;
     this.#onEnd = onEnd;
     this.response = this.#deferred.promise;
-    this.#body = new Readable({
-      highWaterMark: batchBytes,
-      read: () => {
+    this.#body = new StreamedBody({
+      resume: () => {
+        if (this.#exchange.hasEnded) return;
         this.#idle.refresh();
         this.#exchange.controller?.resume();
       },
-      destroy: (error, done) => {
-        if (!this.#exchange.hasEnded)
-          this.#exchange.fail(new OutboundError('ABORTED', 'the request was aborted'));
-        done(error);
-      },
+      abort: () => this.#exchange.fail(new OutboundError('ABORTED', 'the request was aborted')),
     });
-    // The reader may not listen yet, and learns of the error when it reads.
-    this.#body.on('error', () => undefined);
     const idleSeconds = limits.idleTimeoutMs / 1_000;
     this.#idle = setTimeout(() => {
       const [reason, what] = this.#exchange.controller?.paused
@@ -193,7 +187,7 @@ export class StreamedResponseHandler implements Dispatcher.DispatchHandler {
     if (rest?.length) this.#body.push(rest);
     this.#exchange.end();
     this.#end();
-    this.#body.push(null);
+    this.#body.end();
   }
 
   onResponseError(_: unknown, error: Error): void {
@@ -203,7 +197,7 @@ export class StreamedResponseHandler implements Dispatcher.DispatchHandler {
   #passOn(controller: Dispatcher.DispatchController): void {
     const [first] = this.#waiting;
     if (!first || this.#exchange.hasEnded) return;
-    const bytes = this.#waiting.length === 1 ? first : Buffer.concat(this.#waiting, this.#waitingBytes);
+    const bytes = this.#waiting.length === 1 ? first : joinChunks(first, this.#waiting, this.#waitingBytes);
     this.#waiting = [];
     this.#waitingBytes = 0;
     const passed = this.#transform ? this.#transform.push(bytes) : bytes;
@@ -214,6 +208,16 @@ export class StreamedResponseHandler implements Dispatcher.DispatchHandler {
     clearTimeout(this.#idle);
     this.#onEnd();
   }
+}
+
+/** Joins the chunks of one read. Without a transfer coding they are next to each other in memory, and need no copy. */
+function joinChunks(first: Buffer, all: readonly Buffer[], length: number): Buffer {
+  let end = first.byteOffset;
+  for (const { buffer, byteOffset, byteLength } of all) {
+    if (buffer !== first.buffer || byteOffset !== end) return Buffer.concat(all, length);
+    end += byteLength;
+  }
+  return Buffer.from(first.buffer, first.byteOffset, length);
 }
 
 /** The error for a body that is larger than the limit. */

@@ -1,5 +1,4 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Readable } from 'node:stream';
 import type { App } from '../apps/app.ts';
 import type { Authentication } from '../auth/authentication.ts';
 import { currentRequest, type Logger } from '../common/log.ts';
@@ -102,7 +101,7 @@ export function createProxy(options: ProxyOptions) {
       const used = await traced(() => ({ name: 'proxy', kind: 'internal' }), use);
       if (request.method === 'GET') assertNextPageUsable(used);
       writeHead(response, used, () => `${publicOrigin(request, options)}${prefix}`);
-      sendBody(response, used.body);
+      used.body.sendTo(response);
     } catch (error) {
       // A body that nothing reads could not be discarded, and would block the connection.
       body?.destroy();
@@ -145,19 +144,4 @@ function writeHead(
   if (response.hasHeader('access-control-allow-origin'))
     response.setHeader('access-control-expose-headers', '*');
   response.writeHead(status);
-}
-
-/**
- * Sends a body as it arrives. If it breaks off, so does the response, which shows the client that it is incomplete. `pipeline`
- * would do the same, for a sixth of the time that this server spends on a small response.
- */
-function sendBody(response: ServerResponse, body: Readable): void {
-  if (body.errored || response.destroyed) {
-    response.destroy();
-    body.destroy();
-    return;
-  }
-  body.once('error', () => response.destroy());
-  response.once('close', () => body.destroy());
-  body.pipe(response);
 }

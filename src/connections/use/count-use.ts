@@ -41,7 +41,7 @@ export async function withUsageCount<Response extends CountedResponse>(
     count(signal?.aborted ? 'CLIENT_DISCONNECTED' : toOutcome(error));
     throw error;
   }
-  response.body.once('close', () => count(toOutcomeOfBody(response, signal), response));
+  response.body.onClose(() => count(toOutcomeOfBody(response, signal), response));
   return response;
 }
 
@@ -50,16 +50,16 @@ function toOutcome(error: unknown): UsageCall['outcome'] {
 }
 
 function toOutcomeOfBody(
-  { body: { errored }, watch }: CountedResponse,
+  { body: { failure }, watch }: CountedResponse,
   signal: AbortSignal | undefined,
 ): UsageCall['outcome'] {
   // A reader that needs only the beginning destroys the body without an error.
-  if (!errored) return 'OK';
+  if (!failure) return 'OK';
   try {
     watch.assertNotEnded();
   } catch (error) {
     return toOutcome(error);
   }
-  const isOfOutbound = errored instanceof OutboundError && errored.reason !== 'UNREAD';
+  const isOfOutbound = failure instanceof OutboundError && failure.reason !== 'UNREAD';
   return isOfOutbound && !signal?.aborted ? 'UPSTREAM_UNREACHABLE' : 'CLIENT_DISCONNECTED';
 }

@@ -36,7 +36,7 @@ export async function sendProbe<Answer extends { response: StreamedResponse }>(
   try {
     const answered = await Promise.race([answer, left.promise]);
     hasAnswer = true;
-    answered.response.body.once('close', () => caller.removeEventListener('abort', leave));
+    answered.response.body.onClose(() => caller.removeEventListener('abort', leave));
     return answered;
   } catch (error) {
     caller.removeEventListener('abort', leave);

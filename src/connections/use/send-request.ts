@@ -83,7 +83,7 @@ export async function sendRequest(
     repeatable?.release();
     // A response that was answered with another attempt says nothing about the credentials.
     beginning?.then((text) => use.rejection.isConfirmedBy(text) && checkRejection());
-    response.body.once('close', () => watch[Symbol.dispose]());
+    response.body.onClose(() => watch[Symbol.dispose]());
     const mask = getMask(opened, authorization);
     if (method === 'HEAD' || isReadable(response)) {
       const getUrl = () => url;

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { Caller } from '../../identity/caller.ts';
+import type { StreamedBody } from '../../outbound/streamed-body.ts';
 import type { TransferredBytes } from '../../outbound/streamed-response.ts';
 import type { OpenedConnection } from './opened-connections.ts';
 import type { PermissionWatch } from './permission-watch.ts';
@@ -32,7 +33,7 @@ export interface UseResponse {
   status: number;
   headers: readonly Header[];
   /** Fails with an `OutboundError`. It has to be read to its end or destroyed. */
-  body: Readable;
+  body: StreamedBody;
   transferred: Readonly<TransferredBytes>;
   opened: OpenedConnection;
   /** Removes secrets from what is decoded of the body. */
