@@ -1,5 +1,8 @@
+import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import { Readable } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
@@ -198,6 +201,25 @@ describe('a request through the proxy', () => {
     const elsewhere = await fetch(`${server.url}/api/v1/app-connections`, { headers });
     expect(elsewhere.status).toBe(401);
   });
+
+  it.each(['Content-Length', 'Transfer-Encoding'])(
+    'is answered byte for byte with %s, also if the client reads more slowly than the app sends',
+    async (framing) => {
+      const pieces = Array.from({ length: 256 }, () => randomBytes(128 * 1024 - 1));
+      const body = Buffer.concat(pieces);
+      const { ask } = await connectTo((_, response) => {
+        response.writeHead(200, framing === 'Content-Length' ? { 'content-length': body.length } : {});
+        Readable.from(pieces).pipe(response);
+      });
+      const response = await ask('/api/v1/large');
+      const received = createHash('sha256');
+      for await (const chunk of response.body ?? []) {
+        received.update(chunk);
+        await setImmediate();
+      }
+      expect(received.digest('hex')).toBe(createHash('sha256').update(body).digest('hex'));
+    },
+  );
 
   it('is answered with HEAD, 204 and 404 as the app does', async () => {
     const head = await use('/api/v1/stand-in/bytes/1234', { method: 'HEAD' });
