@@ -1,12 +1,13 @@
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { Readable } from 'node:stream';
+import { PassThrough, Readable } from 'node:stream';
 import { buffer, text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { bufferedLimits, streamedLimits } from '../src/outbound/bulkhead.ts';
 import { createOutbound, defaultStreamLimits } from '../src/outbound/create-outbound.ts';
 import type { OutboundForward } from '../src/outbound/outbound.ts';
+import { StreamedBody } from '../src/outbound/streamed-body.ts';
 import type { StreamLimits } from '../src/outbound/streamed-response.ts';
 import { type Certificates, makeCertificates, trust } from './testkit/certificates.ts';
 import { closeServer } from './testkit/close-server.ts';
@@ -325,4 +326,23 @@ describe('slots of streamed exchanges', () => {
       ).rejects.toHaveProperty('reason', 'HOST_NOT_ALLOWED');
     }
   });
+});
+
+test('a body sends all of the memory that small buffers share, which cannot be freed', async () => {
+  const pieces: Buffer[] = [];
+  const isWhole = () => pieces.length * 8_192 === pieces[0]?.buffer.byteLength;
+  while (!isWhole()) {
+    const piece = Buffer.allocUnsafe(8_192).fill(pieces.length);
+    if (piece.byteOffset === 0) pieces.length = 0;
+    pieces.push(piece.fill(pieces.length));
+  }
+  const sent = Buffer.concat(pieces);
+  const body = new StreamedBody({ resume: () => {}, abort: () => {} });
+  const response = new PassThrough();
+  body.sendTo(response);
+  const received = buffer(response);
+  for (const piece of pieces) body.push(piece);
+  body.push(Buffer.from('!'));
+  body.end();
+  expect((await received).equals(Buffer.concat([sent, Buffer.from('!')]))).toBe(true);
 });

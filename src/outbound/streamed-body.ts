@@ -157,6 +157,13 @@ const sentBytes = new WeakMap<ArrayBuffer, number>();
 function freeSent({ buffer, byteLength }: Buffer): void {
   if (!(buffer instanceof ArrayBuffer)) return;
   const sent = (sentBytes.get(buffer) ?? 0) + byteLength;
-  if (sent < buffer.byteLength) sentBytes.set(buffer, sent);
-  else buffer.transfer(0);
+  if (sent < buffer.byteLength) {
+    sentBytes.set(buffer, sent);
+    return;
+  }
+  try {
+    buffer.transfer(0);
+  } catch {
+    // Node's pool of small buffers cannot be freed.
+  }
 }
