@@ -3,8 +3,8 @@ import { appendFileSync, mkdirSync, readFileSync, renameSync, statSync } from 'n
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { AuditStreamTarget } from '../src/audit/audit-stream.ts';
 import { appendEvents, serverActor } from '../src/audit/hash-chain.ts';
+import type { AuditStreamTarget } from '../src/audit/stream-destination.ts';
 import { readConfig } from '../src/config/read-config.ts';
 import { unattributedOrgId } from '../src/identity/organisations.ts';
 import { makeCertificates, trust } from './testkit/certificates.ts';

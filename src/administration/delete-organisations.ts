@@ -1,7 +1,7 @@
 import { LockMode } from '@mikro-orm/core';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { AuditDeps } from '../audit/hash-chain.ts';
-import { isDueSql } from '../audit/stream-batch.ts';
+import { isDueSql } from '../audit/stream-position.ts';
 import { currentTime, currentTimeMs } from '../common/clock.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import { runCleanUpBatch } from '../database/delete-in-batches.ts';

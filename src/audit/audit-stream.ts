@@ -5,22 +5,11 @@ import { auditStreamMeasurements } from '../common/measurements.ts';
 import { ChangedOrganisations } from '../database/changed-organisations.ts';
 import { inBackground } from '../database/driver/background-work.ts';
 import { isDatabaseUnavailable } from '../database/outage.ts';
-import { OutboundError } from '../outbound/outbound-error.ts';
-import { type SyslogReceiver, sendSyslog } from '../outbound/syslog.ts';
 import type { AuditEvent } from './audit-event.entity.ts';
-import { toExportLine } from './serialize-event.ts';
-import { type Scope, type StreamDeps, StreamReader, storePositions } from './stream-batch.ts';
-import { appendToFile, StreamFileError } from './stream-file.ts';
+import { type Scope, type StreamDeps, StreamReader } from './stream-batch.ts';
+import { type AuditStreamTarget, deliverEvents } from './stream-destination.ts';
 import { claimStream, pauseStream, recordDelivery, releaseStream } from './stream-lease.ts';
-
-/** Where audit events are streamed to: a file, by its absolute path, or a receiver of syslog. */
-export type AuditStreamTarget = { kind: 'file'; path: string } | ({ kind: 'syslog' } & SyslogReceiver);
-
-/** A running stream. */
-export interface AuditStreamer {
-  /** Delivers what is due for up to two seconds more, and stops. What it leaves is delivered by another server, or later. */
-  stop(): Promise<void>;
-}
+import { storePositions } from './stream-position.ts';
 
 const stopMs = 2_000;
 /** How long the server pauses between batches, in milliseconds, so that a long trail leaves the event loop to requests. */
@@ -28,118 +17,149 @@ const pauseMs = 50;
 /** Changes are announced; all organisations are looked at once in so many intervals. */
 const intervalsPerScan = 10;
 
-/**
- * Delivers the events of all audit trails to a file or to syslog, the events of each trail in order and at least once. All servers look
- * for events at an interval; a lease lets one deliver them. The positions are stored after the delivery, so that a server that dies
- * leaves duplicates, and no gap (docs/adr/0022-audit-stream.md).
- */
+/** Starts the stream; undefined without a target, or without an interval. */
 export function startAuditStream(
   deps: StreamDeps,
   target: AuditStreamTarget | undefined,
   intervalMs: number | undefined,
 ): AuditStreamer | undefined {
-  if (!target || !intervalMs) return undefined;
-  const { log } = deps;
-  const stopping = new AbortController();
-  const aborting = new AbortController();
-  const leaseId = randomUUID();
-  const reader = new StreamReader(deps);
-  const changed = new ChangedOrganisations(deps.database.changes);
-  let scanAt = 0;
+  return target && intervalMs ? new AuditStreamer(deps, target, intervalMs) : undefined;
+}
 
-  const send = async (events: readonly AuditEvent[]): Promise<void> => {
-    if (target.kind === 'file') return appendToFile(target.path, events.map(toExportLine));
-    const messages = events.map((event) => ({ at: event.at, text: toExportLine(event) }));
-    return sendSyslog(target, messages, aborting.signal);
-  };
-  /** Returns why the events could not be delivered; undefined if they were. */
-  const deliver = async (events: readonly AuditEvent[]): Promise<string | undefined> => {
-    try {
-      await send(events);
-      auditStreamMeasurements.publish({ events: events.length, isDelivered: true });
-      return undefined;
-    } catch (error) {
-      if (!(error instanceof OutboundError || error instanceof StreamFileError)) throw error;
-      if (!aborting.signal.aborted)
-        auditStreamMeasurements.publish({ events: events.length, isDelivered: false });
-      return error.message;
+/**
+ * Delivers the events of all audit trails to a file or to syslog, the events of each trail in order and at least once. All servers look
+ * for events at an interval; a lease lets one deliver them. The positions are stored after the delivery, so that a server that dies
+ * leaves duplicates, and no gap (docs/adr/0022-audit-stream.md).
+ */
+class AuditStreamer {
+  readonly #deps: StreamDeps;
+  readonly #target: AuditStreamTarget;
+  readonly #intervalMs: number;
+  readonly #leaseId = randomUUID();
+  readonly #reader: StreamReader;
+  readonly #changed: ChangedOrganisations;
+  /** Aborts when no further interval begins. */
+  readonly #stopping = new AbortController();
+  /** Aborts when no further batch begins, and the one that is being delivered fails. */
+  readonly #aborting = new AbortController();
+  readonly #running: Promise<void>;
+  #scanAt = 0;
+
+  /** Starts to look for events, once in `intervalMs` milliseconds. */
+  constructor(deps: StreamDeps, target: AuditStreamTarget, intervalMs: number) {
+    this.#deps = deps;
+    this.#target = target;
+    this.#intervalMs = intervalMs;
+    this.#reader = new StreamReader(deps);
+    this.#changed = new ChangedOrganisations(deps.database.changes);
+    this.#running = this.#run();
+  }
+
+  /** Delivers what is due for up to two seconds more, and stops. What it leaves is delivered by another server, or later. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    const timer = setTimeout(() => this.#aborting.abort(), stopMs);
+    await this.#running;
+    // The server has written its last events meanwhile.
+    this.#changed.add('all');
+    await this.#deliverSafely();
+    clearTimeout(timer);
+    this.#changed.stop();
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      await this.#deliverSafely();
+      await sleep(this.#intervalMs, undefined, { signal, ref: false }).catch(() => undefined);
     }
-  };
+  }
+
+  async #deliverSafely(): Promise<void> {
+    try {
+      await inBackground('audit-stream', () => this.#deliverDue());
+    } catch (error) {
+      const level = isDatabaseUnavailable(error) ? 'debug' : 'error';
+      this.#deps.log[level]({ error: safeErrorFields(error) }, 'audit events could not be streamed');
+    }
+  }
+
+  /** Delivers the events of the organisations that have changed, or of all. */
+  async #deliverDue(): Promise<void> {
+    // Another server may have died, or its announcement of a change was lost.
+    if (performance.now() >= this.#scanAt) {
+      this.#scanAt = performance.now() + this.#intervalMs * intervalsPerScan;
+      this.#changed.add('all');
+    }
+    const scope = this.#changed.take();
+    let isComplete = false;
+    try {
+      isComplete = await this.#deliverScope(scope);
+    } finally {
+      if (!isComplete) this.#changed.add(scope);
+    }
+  }
+
   /**
    * Delivers the events of organisations until none is due.
    *
    * @returns false if events may be left
    */
-  const deliverScope = async (scope: Scope): Promise<boolean> => {
-    let isMine = false;
+  async #deliverScope(scope: Scope): Promise<boolean> {
+    let hasLease = false;
     for (;;) {
-      const due = await reader.findDue(scope, leaseId);
+      const due = await this.#reader.findDue(scope, this.#leaseId);
       if (due === 'taken') return false;
-      if (due === 'none' || aborting.signal.aborted) break;
-      const claim = await claimStream(deps, leaseId);
-      if (!claim) return false;
-      isMine = true;
-      const { failingSince } = claim;
-      const parts = await reader.read();
-      // The trails that were found cannot be read, and are left alone from now on.
-      if (parts.length === 0) continue;
-      const failure = await deliver(parts.flatMap(({ events }) => events));
-      if (failure !== undefined && aborting.signal.aborted) break;
-      if (failure !== undefined) {
-        if (!failingSince)
-          log.error(
-            { why: failure },
-            'audit events could not be delivered to AUDIT_STREAM; they are sent again',
-          );
-        await pauseStream(deps, leaseId, failingSince, failure);
-        return false;
-      }
-      if (failingSince) {
-        await recordDelivery(deps, leaseId);
-        log.info('AUDIT_STREAM takes audit events again');
-      }
-      if (!(await storePositions(deps, leaseId, parts))) return false;
+      if (due === 'none' || this.#aborting.signal.aborted) break;
+      hasLease = await this.#deliverBatch();
+      if (!hasLease) return false;
       await sleep(pauseMs);
     }
-    if (isMine) await releaseStream(deps, leaseId);
+    if (hasLease) await releaseStream(this.#deps, this.#leaseId);
     return true;
-  };
-  const deliverDue = async (): Promise<void> => {
-    // Another server may have died, or its announcement of a change was lost.
-    if (performance.now() >= scanAt) {
-      scanAt = performance.now() + intervalMs * intervalsPerScan;
-      changed.add('all');
+  }
+
+  /**
+   * Delivers the next events, and stores their positions.
+   *
+   * @returns whether this server has the lease, and may deliver the next batch
+   */
+  async #deliverBatch(): Promise<boolean> {
+    const claim = await claimStream(this.#deps, this.#leaseId);
+    if (!claim) return false;
+    const parts = await this.#reader.read();
+    // The trails that were found cannot be read, and are left alone from now on.
+    if (parts.length === 0) return true;
+    const failure = await this.#deliver(parts.flatMap(({ events }) => events));
+    if (failure !== undefined) {
+      await this.#pause(claim.failingSince, failure);
+      return false;
     }
-    const scope = changed.take();
-    let isComplete = false;
-    try {
-      isComplete = await deliverScope(scope);
-    } finally {
-      if (!isComplete) changed.add(scope);
+    if (claim.failingSince) {
+      await recordDelivery(this.#deps, this.#leaseId);
+      this.#deps.log.info('AUDIT_STREAM takes audit events again');
     }
-  };
-  const deliverSafely = () =>
-    inBackground('audit-stream', deliverDue).catch((error: unknown) => {
-      const level = isDatabaseUnavailable(error) ? 'debug' : 'error';
-      log[level]({ error: safeErrorFields(error) }, 'audit events could not be streamed');
-    });
-  const run = async () => {
-    while (!stopping.signal.aborted) {
-      await deliverSafely();
-      await sleep(intervalMs, undefined, { signal: stopping.signal, ref: false }).catch(() => undefined);
-    }
-  };
-  const running = run();
-  return {
-    async stop() {
-      stopping.abort();
-      const timer = setTimeout(() => aborting.abort(), stopMs);
-      await running;
-      // The server has written its last events meanwhile.
-      changed.add('all');
-      await deliverSafely();
-      clearTimeout(timer);
-      changed.stop();
-    },
-  };
+    return storePositions(this.#deps, this.#leaseId, parts);
+  }
+
+  /** Returns why the events could not be delivered; undefined if they were. */
+  async #deliver(events: readonly AuditEvent[]): Promise<string | undefined> {
+    const { signal } = this.#aborting;
+    const failure = await deliverEvents(this.#target, events, signal);
+    const isDelivered = failure === undefined;
+    if (isDelivered || !signal.aborted)
+      auditStreamMeasurements.publish({ events: events.length, isDelivered });
+    return failure;
+  }
+
+  /** Ends the lease after a failure, which is logged if it is the first one. The end of this server is no failure. */
+  async #pause(failingSince: Date | null, failure: string): Promise<void> {
+    if (this.#aborting.signal.aborted) return releaseStream(this.#deps, this.#leaseId);
+    if (!failingSince)
+      this.#deps.log.error(
+        { why: failure },
+        'audit events could not be delivered to AUDIT_STREAM; they are sent again',
+      );
+    await pauseStream(this.#deps, this.#leaseId, failingSince, failure);
+  }
 }

@@ -2,11 +2,11 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { currentTimeMs } from '../common/clock.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import { cleanUpBatchRows, runCleanUpBatch } from '../database/delete-in-batches.ts';
-import type { Vault } from '../encryption/vault.ts';
 import { AuditEvent } from './audit-event.entity.ts';
 import { AuditRetention } from './audit-retention.entity.ts';
 import { AuditStreamPosition } from './audit-stream.entity.ts';
 import type { AuditDeps } from './hash-chain.ts';
+import { toDeliveredPosition } from './stream-position.ts';
 import { findHead } from './trail-head.ts';
 import { continuesChain } from './verify-chain.ts';
 
@@ -79,8 +79,10 @@ async function deleteOldest(
   );
   let last = { seq: deleted?.seq ?? 0, hash: deleted?.hash ?? '', at: deleted?.lastAt };
   const first = last.seq;
-  const streamed = streamsAudit ? await findStreamed(em, vault, orgId) : head.seq;
-  const seq = { $gt: last.seq, $lt: Math.min(head.seq, unread ?? head.seq, streamed + 1) };
+  const streamed = streamsAudit
+    ? await toDeliveredPosition(em, vault, await em.findOne(AuditStreamPosition, { orgId }))
+    : head;
+  const seq = { $gt: last.seq, $lt: Math.min(head.seq, unread ?? head.seq, streamed.seq + 1) };
   const oldest = { orderBy: { seq: 'asc' }, limit: cleanUpBatchRows } as const;
   for (const event of await em.find(AuditEvent, { orgId, seq }, oldest)) {
     if (event.at >= before) break;
@@ -99,12 +101,4 @@ async function deleteOldest(
   const range = [orgId, first, last.seq];
   await em.execute('delete from audit_event where org_id = ? and seq > ? and seq <= ?', range, 'run');
   return last.seq - first < cleanUpBatchRows ? 'done' : 'more';
-}
-
-/** Returns the last event that was streamed; 0 if there is none, or something else has changed the position. */
-async function findStreamed(em: EntityManager, vault: Vault, orgId: string): Promise<number> {
-  const position = await em.findOne(AuditStreamPosition, { orgId });
-  return position && (await vault.rowMacs(em)).isAuthentic(em, AuditStreamPosition, position)
-    ? position.seq
-    : 0;
 }

@@ -1,13 +1,12 @@
 import { performance } from 'node:perf_hooks';
-import type { EntityManager } from '@mikro-orm/postgresql';
 import { currentTime } from '../common/clock.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import { isDatabaseUnavailable } from '../database/outage.ts';
 import { unattributedOrgId } from '../identity/organisations.ts';
 import { AuditEvent } from './audit-event.entity.ts';
-import { AuditStreamPosition } from './audit-stream.entity.ts';
 import type { AuditDeps } from './hash-chain.ts';
-import { type ChainPosition, continuesChain, findDeletedEvents } from './verify-chain.ts';
+import { type DeliveredEvents, isDueSql, type PositionRow, toDeliveredPosition } from './stream-position.ts';
+import { continuesChain, findDeletedEvents } from './verify-chain.ts';
 
 /** The dependencies of the stream. */
 export type StreamDeps = AuditDeps & { log: Logger };
@@ -15,22 +14,11 @@ export type StreamDeps = AuditDeps & { log: Logger };
 /** The organisations whose events are delivered. */
 export type Scope = readonly string[] | 'all';
 
-/** The next events of a trail. */
-export interface TrailPart {
-  orgId: string;
-  /** At least one; the oldest first. */
-  events: readonly AuditEvent[];
-  /** The MAC of the stored position; null if there is none. */
-  readMac: string | null;
-}
+/** The next events of a trail, which are valid. */
+export type TrailPart = DeliveredEvents;
 
-/** A trail with events that were not delivered, and its stored position. */
-interface DueTrail {
-  orgId: string;
-  seq: number | null;
-  hash: string | null;
-  mac: string | null;
-}
+/** A trail with events that were not delivered: its stored position, if there is one. */
+type DueTrail = PositionRow | { orgId: string; seq: null; hash: null; mac: null };
 
 /** The most events of a batch, and the most of a trail in it: a long trail does not hold up the others. */
 const maxEvents = 1_000;
@@ -39,9 +27,6 @@ const maxTrails = 100;
 /** How long a trail that cannot be read is left alone, in milliseconds. */
 const retryMs = 60_000;
 
-/** The condition, in SQL, that events of `audit_head as head` with `audit_stream_position as position` were not delivered. */
-export const isDueSql = `(head.seq, head.hash) is distinct from (coalesce(position.seq, 0), coalesce(position.hash, ''))
-  and head.deletion_started_at is null`;
 const dueTrails = `audit_head as head left join audit_stream_position as position on position.org_id = head.org_id where ${isDueSql}`;
 
 /**
@@ -132,7 +117,7 @@ export class StreamReader {
     const { database, vault, log } = this.#deps;
     const { orgId, mac: readMac } = trail;
     const em = database.asSystem();
-    let last = await this.#readPosition(em, trail);
+    let last = await toDeliveredPosition(em, vault, trail.mac === null ? null : trail);
     const where = { orgId, seq: { $gt: last.seq } };
     const found = await em.find(AuditEvent, where, { orderBy: { seq: 'asc' }, limit });
     if (found[0]?.seq !== last.seq + 1) {
@@ -164,14 +149,6 @@ export class StreamReader {
     return events.length > 0 ? { orgId, events, readMac } : undefined;
   }
 
-  /** A position that was changed by something else, which is logged, is not used: the trail is delivered again. */
-  async #readPosition(em: EntityManager, { orgId, seq, hash, mac }: DueTrail): Promise<ChainPosition> {
-    const start = { seq: 0, hash: '' };
-    if (seq === null || hash === null || mac === null) return start;
-    const macs = await this.#deps.vault.rowMacs(em);
-    return macs.isAuthentic(em, AuditStreamPosition, { orgId, seq, hash, mac }) ? { seq, hash } : start;
-  }
-
   /** Leaves a trail alone for a while, and logs that once until it is read again. */
   async #block(orgId: string, message: string, context: object): Promise<void> {
     const isKnown = this.#blocked.has(orgId);
@@ -183,41 +160,4 @@ export class StreamReader {
       .execute('select 1 from audit_head where org_id = ? and deletion_started_at is null', [orgId]);
     if (exists) this.#deps.log.error({ orgId, ...context }, message);
   }
-}
-
-/**
- * Stores up to which events trails were delivered.
- *
- * @returns whether it has stored all; not if another server has taken the lease, or has delivered them too
- */
-export async function storePositions(
-  { database, vault }: StreamDeps,
-  leaseId: string,
-  parts: readonly TrailPart[],
-): Promise<boolean> {
-  const em = database.asSystem();
-  const macs = await vault.rowMacs(em);
-  const positions = parts.flatMap(({ orgId, events, readMac }) => {
-    const last = events.at(-1);
-    if (!last) return [];
-    const { seq, hash, mac } = macs.signed(em, AuditStreamPosition, {
-      orgId,
-      seq: last.seq,
-      hash: last.hash,
-    });
-    return [{ org_id: orgId, seq, hash, mac, read_mac: readMac }];
-  });
-  const [{ stored }] = await em.execute<[{ stored: number }]>(
-    `with given as (
-        select * from json_to_recordset(?) as given (org_id uuid, seq int, hash text, mac text, read_mac text)
-        where exists (select from audit_stream where lease_id = ?)),
-      moved as (update audit_stream_position as position set seq = given.seq, hash = given.hash, mac = given.mac
-        from given where position.org_id = given.org_id and position.mac = given.read_mac returning 1),
-      added as (insert into audit_stream_position (org_id, seq, hash, mac)
-        select given.org_id, given.seq, given.hash, given.mac from given join organisation on id = given.org_id
-        where given.read_mac is null on conflict do nothing returning 1)
-      select (select count(*) from moved)::int + (select count(*) from added)::int as stored`,
-    [JSON.stringify(positions), leaseId],
-  );
-  return stored === positions.length;
 }

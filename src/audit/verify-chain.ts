@@ -29,8 +29,11 @@ export interface IntactChain {
   deleted?: DeletedEvents;
 }
 
-/** The place of an event in a chain. `seq` is 0, and the hash empty, before the first one. */
+/** The place of an event in a chain. */
 export type ChainPosition = Pick<AuditEvent, 'seq' | 'hash'>;
+
+/** The place before the first event. */
+export const chainStart: ChainPosition = { seq: 0, hash: '' };
 
 /** The oldest events of a trail, which the retention has deleted. */
 export type DeletedEvents = Pick<AuditRetention, 'seq' | 'hash' | 'lastAt'>;
@@ -45,7 +48,7 @@ export async function verifyChain(
   { checkpoints = new Map(), onEvent }: VerifyOptions = {},
 ): Promise<IntactChain | BrokenChain> {
   let deleted = await findDeletedEvents(fork(), vault, orgId);
-  let { seq: last, hash: previous } = deleted ?? { seq: 0, hash: '' };
+  let { seq: last, hash: previous } = deleted ?? chainStart;
   if (differs(checkpoints, last, previous)) return { seq: last, problem: 'replaced' };
   let events = 0;
   let isFirst = true;

@@ -1,5 +1,5 @@
 import { domainToASCII, fileURLToPath } from 'node:url';
-import type { AuditStreamTarget } from '../audit/audit-stream.ts';
+import type { AuditStreamTarget } from '../audit/stream-destination.ts';
 import { StartupError } from '../common/errors.ts';
 import { isLoopbackHost } from '../common/loopback.ts';
 import { normalizeHost } from '../outbound/address.ts';

@@ -1,4 +1,4 @@
-import type { AuditStreamTarget } from '../audit/audit-stream.ts';
+import type { AuditStreamTarget } from '../audit/stream-destination.ts';
 import type { OidcSettings } from '../auth/oidc.ts';
 import type { Secret } from '../common/secret.ts';
 import type { AddressRange } from '../http/client-ip.ts';

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
-import type { AuditStreamTarget } from '../../src/audit/audit-stream.ts';
+import type { AuditStreamTarget } from '../../src/audit/stream-destination.ts';
 import type { KeyPair } from './certificates.ts';
 import { until } from './process.ts';
 
