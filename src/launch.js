@@ -55,6 +55,7 @@ async function runHere() {
   try {
     const { run } = await import(pathToFileURL(file).href);
     if (run) {
+      process.stdout.on('error', endWithOutput);
       const { env: environment } = process;
       process.exitCode = await run({ args, environment, terminal: console, ownsProcess: true });
     }
@@ -116,6 +117,12 @@ function describeLoadError(error) {
     return `${missing.replace(root, '.')} is not installed; run "npm install${dev}"`;
   }
   return `${Object(error).name ?? 'error'}${code ? ` (${code})` : ''} while loading ${program.file}; run "npm install" again`;
+}
+
+/** Ends the process once nobody reads its output, as after `| head`, or the disk is full. */
+function endWithOutput({ code }) {
+  if (code !== 'EPIPE') fail(`Standard output cannot be written (${code}); what was printed is not complete`);
+  process.exit();
 }
 
 function fail(text) {

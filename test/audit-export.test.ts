@@ -1,8 +1,12 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { lastingData } from './testkit/database.ts';
 import { createDatabaseAttacker } from './testkit/database-attacker.ts';
 import { runProgram } from './testkit/in-process.ts';
 import { createConnection } from './testkit/operations.ts';
+import { buildCommand } from './testkit/process.ts';
 import { restClient } from './testkit/rest.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { startTestServer, type TestOrganisation, type TestServerOptions } from './testkit/server.ts';
@@ -54,6 +58,25 @@ describe('npm run audit:export', () => {
     expect(lines.some(({ orgId }) => orgId === second.orgId)).toBe(true);
     expect(stdout).not.toContain(token);
   });
+
+  it.runIf(process.platform === 'linux')(
+    'ends with exit code 1 and one line if its output cannot be written, such as to a full disk',
+    async () => {
+      const full = openSync('/dev/full', 'w');
+      stack.defer(() => closeSync(full));
+      const child = spawn(process.execPath, buildCommand('launch.js', ['audit:export']), {
+        env: { PATH: process.env.PATH, ...settings },
+        stdio: ['ignore', full, 'pipe'],
+      });
+      let stderr = '';
+      child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+        stderr += text;
+      });
+      const [code] = await once(child, 'close');
+      expect(stderr).toBe('Standard output cannot be written (ENOSPC); what was printed is not complete\n');
+      expect(code).toBe(1);
+    },
+  );
 
   it('prints one organisation, and a range of time without its end', async () => {
     const [from = '', to = ''] = [events[1]?.at, events[2]?.at];

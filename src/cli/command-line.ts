@@ -77,8 +77,12 @@ export async function runCommandLine(
   args: readonly string[],
   start: (args: string[]) => Promise<void>,
 ): Promise<void> {
-  // Such as `| head`, which stops reading.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+  process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => {
+    // Such as `| head`, which stops reading.
+    if (code === 'EPIPE') process.exit(0);
+    console.error(`Standard output cannot be written (${code}); what was printed is not complete`);
+    process.exit(1);
+  });
   const [first = 'start', ...rest] = args;
   const name = optionCommands.get(first) ?? first;
   if (name === 'start' || name === '--open')
