@@ -5,6 +5,7 @@ import { AuditHead } from '../src/audit/audit-event.entity.ts';
 import { deleteEventsBefore } from '../src/audit/delete-old-events.ts';
 import { currentTimeMs, synchroniseClock } from '../src/common/clock.ts';
 import { createLog } from '../src/common/log.ts';
+import { testDatabaseUrl } from './testkit/database.ts';
 import { createDatabaseAttacker } from './testkit/database-attacker.ts';
 import { createConnection } from './testkit/operations.ts';
 import { organisationCommand } from './testkit/organisation-command.ts';
@@ -74,6 +75,19 @@ const linesOf = (server: TestServer, orgId: string, text: string) =>
     .logs()
     .split('\n')
     .filter((line) => line.includes(orgId) && line.includes(text));
+
+/** As if another server had the stream for a time. */
+const leaseToAnother = (ms: number) =>
+  sql('insert into audit_stream (id, lease_id, lease_until) values (1, gen_random_uuid(), ?)', [
+    new Date(currentTimeMs() + ms),
+  ]);
+
+/** Returns a function that waits until a server has looked twice, from now on, whether it may stream. */
+function watchAttempts(): () => Promise<unknown> {
+  const before = base.logs().length;
+  const attempts = () => base.logs().slice(before).split("then 'taken'").length - 1;
+  return () => until('the server has tried twice', () => attempts() > 1 || undefined);
+}
 
 describe('the stream of a broken audit trail', () => {
   it.each([
@@ -155,18 +169,49 @@ describe('the position of the stream', () => {
   it('is used by one server at a time: another one delivers nothing until the lease ends', async () => {
     const trail = await createTrail('a');
     await sql('delete from audit_stream');
-    await sql('insert into audit_stream (id, lease_id, lease_until) values (1, gen_random_uuid(), ?)', [
-      new Date(currentTimeMs() + dayMs),
-    ]);
-    const before = base.logs().length;
+    await leaseToAnother(60_000);
+    const hasTried = watchAttempts();
     await startStream();
-    const attempts = () => base.logs().slice(before).split("then 'taken'").length - 1;
-    await until('the server has tried twice', () => attempts() > 1 || undefined);
+    await hasTried();
     expect(seqsOf(trail.orgId)).toEqual([]);
     // As if the time of the server that died were over.
     await sql('update audit_stream set lease_until = ?', [new Date(currentTimeMs() - 1)]);
     expect(await receiver.waitFor(trail.orgId, 1)).toEqual([1]);
   });
+
+  it('is not waited for if its lease ends later than any lease can, such as after the clock was set back', async () => {
+    const trail = await createTrail('a');
+    await leaseToAnother(dayMs);
+    await startStream();
+    expect(await receiver.waitFor(trail.orgId, 1)).toEqual([1]);
+  });
+
+  // The embedded database has one connection.
+  it.runIf(testDatabaseUrl)(
+    'keeps a server from delivering what it has read if its lease ends meanwhile',
+    async () => {
+      await leaseToAnother(60_000);
+      await startStream();
+      const trail = await createTrail('a');
+      let hasTried: (() => Promise<unknown>) | undefined;
+      await base.asOwner().transactional(async (em) => {
+        await em.execute('lock table audit_event');
+        await sql('delete from audit_stream');
+        await until('the server reads the trail', async () => {
+          const waiting = await sql(
+            `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+              and query like 'select%"audit_event"%'`,
+          );
+          return waiting.length > 0 || undefined;
+        });
+        await sql('delete from audit_stream');
+        await leaseToAnother(60_000);
+        hasTried = watchAttempts();
+      });
+      await hasTried?.();
+      expect(seqsOf(trail.orgId)).toEqual([]);
+    },
+  );
 });
 
 describe('events that were not streamed yet', () => {
@@ -195,8 +240,11 @@ describe('events that were not streamed yet', () => {
     await startStream();
     await waitForPosition(trail.orgId, 3);
     expect(seqsOf(trail.orgId)).toEqual([1, 2, 3]);
-    await deleteOlderThan(9, true);
-    expect(await listSeqs(trail.orgId)).toEqual([3]);
+    // Meanwhile, the server may clean up, which another one does not do then.
+    await until('they are deleted', async () => {
+      await deleteOlderThan(9, true);
+      return (await listSeqs(trail.orgId)).length === 1 || undefined;
+    });
     await createConnection(trail, { name: 'd' });
     expect(await receiver.waitFor(trail.orgId, 4)).toEqual([1, 2, 3, 4]);
   });
@@ -208,7 +256,7 @@ describe('events that were not streamed yet', () => {
     expect(await receiver.waitFor(trail.orgId, 3)).toEqual([3]);
   });
 
-  it('are missed with a warning if they were deleted while AUDIT_STREAM was not set', async () => {
+  it('are missed with one warning, also if the receiver fails, if they were deleted while AUDIT_STREAM was not set', async () => {
     const first = await startStream();
     synchroniseClock(Date.now() - 10 * dayMs, Date.now());
     const trail = await createTrail('a');
@@ -218,36 +266,65 @@ describe('events that were not streamed yet', () => {
     synchroniseClock(Date.now(), Date.now());
     await createConnection(trail, { name: 'c' });
     await deleteOlderThan(9, false);
+    receiver.behave((socket) => void socket.end());
+    const failures = receiver.connections() + 2;
     const second = await startStream();
+    await until('it has failed twice', () => receiver.connections() >= failures || undefined);
+    receiver.behave(undefined);
     expect(await receiver.waitFor(trail.orgId, 3)).toEqual([1, 3]);
-    const [line = '{}'] = linesOf(second, trail.orgId, 'were deleted before they were streamed');
-    expect(JSON.parse(line)).toMatchObject({ level: 'warn', from: 2, to: 2 });
+    const lines = await until('the gap is logged', () => {
+      const found = linesOf(second, trail.orgId, 'were deleted before they were streamed');
+      return found.length > 0 ? found : undefined;
+    });
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject([{ level: 'warn', from: 2, to: 2 }]);
   });
+
+  /** Schedules the deletion of an organisation, and lets its time come. */
+  async function scheduleDeletion(orgId: string): Promise<void> {
+    await organisationCommand(base, 'delete', orgId);
+    await changeRows(base, AuditHead, { orgId }, () => ({ deleteAt: new Date(Date.now() - 1_000) }));
+  }
+
+  /** Deletes the organisations whose time has come, as the clean-up of a server that streams. Returns what it logs. */
+  async function deleteDue(): Promise<string> {
+    const lines: string[] = [];
+    const output = new Writable({ write: (line, _, done) => done(void lines.push(String(line))) });
+    const { database, vault } = base;
+    await deleteDueOrganisations({ database, vault, streamsAudit: true, log: createLog('warn', output) });
+    return lines.join('');
+  }
 
   it('hold up the deletion of their organisation', async () => {
     const trail = await createTrail('a');
     const { orgId } = trail;
-    const lines: string[] = [];
-    const deps = {
-      database: base.database,
-      vault: base.vault,
-      streamsAudit: true,
-      log: createLog('warn', new Writable({ write: (line, _, done) => done(void lines.push(String(line))) })),
-    };
-    await organisationCommand(base, 'delete', orgId);
-    await changeRows(base, AuditHead, { orgId }, () => ({ deleteAt: new Date(Date.now() - 1_000) }));
-    await deleteDueOrganisations(deps);
+    await scheduleDeletion(orgId);
+    expect(await deleteDue()).toContain('waits until AUDIT_STREAM has its audit events');
     expect(await listSeqs(orgId)).not.toEqual([]);
-    expect(lines.join('')).toContain('waits until AUDIT_STREAM has its audit events');
     await startStream();
     await until('all events were delivered', async () => {
       const [head] = await sql('select seq from audit_head where org_id = ?', [orgId]);
       return (await positionOf(orgId)) === head?.seq || undefined;
     });
-    await deleteDueOrganisations(deps);
+    await until('the organisation is deleted', async () => {
+      await deleteDue();
+      return (await positionOf(orgId)) === undefined || undefined;
+    });
     expect(await listSeqs(orgId)).toEqual([]);
-    expect(await positionOf(orgId)).toBeUndefined();
     const actions = receiver.events().filter((event) => event.orgId === orgId);
     expect(actions.map(({ action }) => action)).toContain('SCHEDULE_ORGANISATION_DELETION');
+  });
+
+  it('of a broken trail hold up the deletion of their organisation until the operator deletes it at once', async () => {
+    const { orgId } = await createTrail('a', 'b');
+    await tamper("update audit_event set connection_name = 'x' where org_id = ? and seq = 2", orgId);
+    await scheduleDeletion(orgId);
+    const server = await startStream();
+    await waitForPosition(orgId, 1);
+    await server.close();
+    expect(await deleteDue()).toContain('\\"admin organisation delete --now\\" does not wait');
+    expect(await listSeqs(orgId)).not.toEqual([]);
+    const organisations = await sql('select name from organisation where id = ?', [orgId]);
+    await organisationCommand(base, 'delete', orgId, '--now', '--confirm', String(organisations[0]?.name));
+    expect(await listSeqs(orgId)).toEqual([]);
   });
 });

@@ -1,10 +1,12 @@
 import { once } from 'node:events';
 import { appendFileSync, mkdirSync, readFileSync, renameSync, statSync } from 'node:fs';
+import { readFile, rename, rm } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { appendEvents, serverActor } from '../src/audit/hash-chain.ts';
 import type { AuditStreamTarget } from '../src/audit/stream-destination.ts';
+import { appendToFile } from '../src/audit/stream-file.ts';
 import { readConfig } from '../src/config/read-config.ts';
 import { unattributedOrgId } from '../src/identity/organisations.ts';
 import { makeCertificates, trust } from './testkit/certificates.ts';
@@ -56,6 +58,25 @@ const linesOf = (server: TestServer, text: string) =>
 async function createNamed(organisation: TestOrganisation, ...names: string[]): Promise<void> {
   for (const name of names) await createConnection(organisation, { name }, { apiToken: token });
 }
+
+/** Fills the trail of an organisation. */
+async function createEvents({ orgId }: TestOrganisation, count: number): Promise<void> {
+  const event = { ...serverActor, orgId, action: 'SIGN_IN', outcome: 'FORBIDDEN' } as const;
+  await base.database
+    .forOrganisation(orgId)
+    .transactional((em) => appendEvents(em, base, orgId, Array(count).fill(event)));
+}
+
+/** Waits until the server knows that it has delivered an event. */
+const waitForPosition = ({ orgId }: TestOrganisation, seq: number) =>
+  until(`the position is ${seq}`, async () => {
+    const positions = base
+      .asOwner()
+      .execute('select from audit_stream_position where org_id = ? and seq = ?', [orgId, seq]);
+    return (await positions).length > 0 || undefined;
+  });
+
+const upTo = (count: number) => Array.from({ length: count }, (_, index) => index + 1);
 
 /** The events of an organisation as `audit export` prints them, without the hash, the oldest first. */
 async function readTrail({ orgId, apiKey }: TestOrganisation): Promise<object[]> {
@@ -112,14 +133,11 @@ describe('AUDIT_STREAM with syslog+tcp', () => {
       one.orgId < other.orgId ? -1 : 1,
     );
     if (!long || !short) throw new Error('there are two');
-    const event = { ...serverActor, orgId: long.orgId, action: 'SIGN_IN', outcome: 'FORBIDDEN' } as const;
-    await base.database
-      .forOrganisation(long.orgId)
-      .transactional((em) => appendEvents(em, base, long.orgId, Array(1_500).fill(event)));
+    await createEvents(long, 1_500);
     await createNamed(short, 'a');
     await startStream(receiver.target);
     const seqs = await receiver.waitFor(long.orgId, 1_500);
-    expect(seqs).toEqual(Array.from({ length: 1_500 }, (_, index) => index + 1));
+    expect(seqs).toEqual(upTo(1_500));
     const order = receiver.events().map(({ orgId }) => orgId);
     expect(order.indexOf(short.orgId)).toBeLessThan(order.lastIndexOf(long.orgId) - 1_000);
   });
@@ -132,12 +150,7 @@ describe('AUDIT_STREAM with syslog+tcp', () => {
     const server = await startStream(target);
     await createNamed(organisation, 'a');
     await first.waitFor(organisation.orgId, 1);
-    await until('the position is stored', async () => {
-      const positions = base
-        .asOwner()
-        .execute('select from audit_stream_position where org_id = ?', [organisation.orgId]);
-      return (await positions).length > 0 || undefined;
-    });
+    await waitForPosition(organisation, 1);
     await first[Symbol.asyncDispose]();
     await createNamed(organisation, 'b', 'c');
     await until('the failure is logged', () => linesOf(server, failed)[0]);
@@ -174,6 +187,16 @@ describe('AUDIT_STREAM with syslog+tcp', () => {
     await until('the failure is logged', () => linesOf(server, failed)[0]);
     receiver.behave(undefined);
     expect(await receiver.waitFor(organisation.orgId, 2)).toEqual([1, 2]);
+  });
+
+  it('gets on with a receiver that takes only a part of a large batch: it sends smaller ones', async () => {
+    const receiver = stack.use(await startSyslogReceiver());
+    receiver.limit(90);
+    const organisation = await base.newOrganisation();
+    await createEvents(organisation, 200);
+    await startStream(receiver.target);
+    const seqs = await receiver.waitFor(organisation.orgId, 200);
+    expect([...new Set(seqs)]).toEqual(upTo(200));
   });
 
   it('serves requests while a receiver reads nothing, and stops in time', async () => {
@@ -260,12 +283,28 @@ describe('AUDIT_STREAM with a file', () => {
       await readTrail(organisation),
     );
     if (process.platform !== 'win32') expect(statSync(path).mode & 0o777).toBe(0o600);
+    await waitForPosition(organisation, 2);
     renameSync(path, `${path}.1`);
     await createNamed(organisation, 'c');
     const rotated = await waitForFile(path, organisation.orgId, 1);
     expect(rotated.map(({ seq }) => seq)).toEqual([3]);
     expect(readFileEvents(`${path}.1`, organisation.orgId).map(({ seq }) => seq)).toEqual([1, 2]);
     expect(readFileSync(path, 'utf8')).not.toContain(token);
+  });
+
+  it('loses no line if the file is renamed, read and removed at once, as by a logrotate that compresses', async () => {
+    const folder = stack.use(temporaryFolder());
+    const path = join(folder.path, 'audit.jsonl');
+    const rotated: string[] = [];
+    const rotate = async () => {
+      await rename(path, `${path}.1`).catch(() => undefined);
+      rotated.push(await readFile(`${path}.1`, 'utf8').catch(() => ''));
+      await rm(`${path}.1`, { force: true });
+    };
+    const lines = upTo(300).map((number) => `line ${number}`);
+    for (const line of lines) await Promise.all([appendToFile(path, [line]), rotate()]);
+    await rotate();
+    expect([...new Set(rotated.join('').split('\n').filter(Boolean))]).toEqual(lines);
   });
 
   it('begins a new line after one that was cut short', async () => {
@@ -281,6 +320,24 @@ describe('AUDIT_STREAM with a file', () => {
     });
     expect(lines[0]).toBe('{"orgId":"6f03ca');
     expect(lines.slice(1, -1).map((line) => typeof JSON.parse(line).seq)).toContain('number');
+  });
+
+  it('logs when the server starts that it cannot write the file, before there is an event', async () => {
+    const folder = stack.use(temporaryFolder());
+    const path = join(folder.path, 'missing', 'audit.jsonl');
+    // Another server streams, and the file of this one is not needed yet.
+    await base
+      .asOwner()
+      .execute('insert into audit_stream (id, lease_id, lease_until) values (1, gen_random_uuid(), ?)', [
+        new Date(Date.now() + 60_000),
+      ]);
+    const server = await startStream({ kind: 'file', path });
+    const line = await until('it is logged', () => linesOf(server, 'this server cannot write')[0]);
+    expect(JSON.parse(line)).toMatchObject({
+      level: 'error',
+      why: 'the file cannot be written (ENOENT)',
+      msg: 'this server cannot write to the file of AUDIT_STREAM',
+    });
   });
 
   it.each([
@@ -323,6 +380,7 @@ describe('the value of AUDIT_STREAM', () => {
     'file:audit.jsonl',
     'file:///var/log/',
     'file:///var/log/a%2Fb',
+    'file:///var/log/a%00b',
     'file:///var/log/audit.jsonl?mode=0644',
     'syslog://siem.example:514',
     'syslog+udp://siem.example:514',

@@ -38,7 +38,7 @@ export async function deleteDueOrganisations(
     if (deps.streamsAudit && waits) {
       deps.log.warn(
         { orgId: id },
-        'the deletion of an organisation waits until AUDIT_STREAM has its audit events',
+        'the deletion of an organisation waits until AUDIT_STREAM has its audit events; "admin organisation delete --now" does not wait',
       );
       continue;
     }

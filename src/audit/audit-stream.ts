@@ -7,13 +7,15 @@ import { inBackground } from '../database/driver/background-work.ts';
 import { isDatabaseUnavailable } from '../database/outage.ts';
 import type { AuditEvent } from './audit-event.entity.ts';
 import { type Scope, type StreamDeps, StreamReader } from './stream-batch.ts';
-import { type AuditStreamTarget, deliverEvents } from './stream-destination.ts';
+import { type AuditStreamTarget, StreamDestination } from './stream-destination.ts';
 import { claimStream, pauseStream, recordDelivery, releaseStream } from './stream-lease.ts';
 import { storePositions } from './stream-position.ts';
 
 const stopMs = 2_000;
 /** How long the server pauses between batches, in milliseconds, so that a long trail leaves the event loop to requests. */
 const pauseMs = 50;
+/** The most events of a batch. A batch that fails is followed by one of a tenth, so that a slow receiver gets on. */
+const maxBatchEvents = 1_000;
 /** Changes are announced; all organisations are looked at once in so many intervals. */
 const intervalsPerScan = 10;
 
@@ -33,7 +35,7 @@ export function startAuditStream(
  */
 class AuditStreamer {
   readonly #deps: StreamDeps;
-  readonly #target: AuditStreamTarget;
+  readonly #destination: StreamDestination;
   readonly #intervalMs: number;
   readonly #leaseId = randomUUID();
   readonly #reader: StreamReader;
@@ -43,12 +45,13 @@ class AuditStreamer {
   /** Aborts when no further batch begins, and the one that is being delivered fails. */
   readonly #aborting = new AbortController();
   readonly #running: Promise<void>;
+  #batchEvents = maxBatchEvents;
   #scanAt = 0;
 
   /** Starts to look for events, once in `intervalMs` milliseconds. */
   constructor(deps: StreamDeps, target: AuditStreamTarget, intervalMs: number) {
     this.#deps = deps;
-    this.#target = target;
+    this.#destination = new StreamDestination(target);
     this.#intervalMs = intervalMs;
     this.#reader = new StreamReader(deps);
     this.#changed = new ChangedOrganisations(deps.database.changes);
@@ -69,6 +72,9 @@ class AuditStreamer {
 
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
+    const failure = await this.#destination.check(this.#aborting.signal);
+    if (failure !== undefined)
+      this.#deps.log.error({ why: failure }, 'this server cannot write to the file of AUDIT_STREAM');
     while (!signal.aborted) {
       await this.#deliverSafely();
       await sleep(this.#intervalMs, undefined, { signal, ref: false }).catch(() => undefined);
@@ -125,12 +131,16 @@ class AuditStreamer {
    * @returns whether this server has the lease, and may deliver the next batch
    */
   async #deliverBatch(): Promise<boolean> {
-    const claim = await claimStream(this.#deps, this.#leaseId);
-    if (!claim) return false;
-    const parts = await this.#reader.read();
+    if (!(await claimStream(this.#deps, this.#leaseId))) return false;
+    const parts = await this.#reader.read(this.#batchEvents);
     // The trails that were found cannot be read, and are left alone from now on.
     if (parts.length === 0) return true;
+    // This server may have been frozen meanwhile, or the database slow.
+    const claim = await claimStream(this.#deps, this.#leaseId);
+    if (!claim) return false;
     const failure = await this.#deliver(parts.flatMap(({ events }) => events));
+    const next = failure === undefined ? this.#batchEvents * 2 : Math.ceil(this.#batchEvents / 10);
+    this.#batchEvents = Math.min(next, maxBatchEvents);
     if (failure !== undefined) {
       await this.#pause(claim.failingSince, failure);
       return false;
@@ -139,13 +149,18 @@ class AuditStreamer {
       await recordDelivery(this.#deps, this.#leaseId);
       this.#deps.log.info('AUDIT_STREAM takes audit events again');
     }
-    return storePositions(this.#deps, this.#leaseId, parts);
+    if (!(await storePositions(this.#deps, this.#leaseId, parts))) return false;
+    for (const { orgId, missing } of parts) {
+      if (missing)
+        this.#deps.log.warn({ orgId, ...missing }, 'audit events were deleted before they were streamed');
+    }
+    return true;
   }
 
   /** Returns why the events could not be delivered; undefined if they were. */
   async #deliver(events: readonly AuditEvent[]): Promise<string | undefined> {
     const { signal } = this.#aborting;
-    const failure = await deliverEvents(this.#target, events, signal);
+    const failure = await this.#destination.deliver(events, signal);
     const isDelivered = failure === undefined;
     if (isDelivered || !signal.aborted)
       auditStreamMeasurements.publish({ events: events.length, isDelivered });

@@ -1,10 +1,10 @@
 import { performance } from 'node:perf_hooks';
-import { currentTime } from '../common/clock.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import { isDatabaseUnavailable } from '../database/outage.ts';
 import { unattributedOrgId } from '../identity/organisations.ts';
 import { AuditEvent } from './audit-event.entity.ts';
 import type { AuditDeps } from './hash-chain.ts';
+import { buildTakenCondition } from './stream-lease.ts';
 import { type DeliveredEvents, isDueSql, type PositionRow, toDeliveredPosition } from './stream-position.ts';
 import { continuesChain, findDeletedEvents } from './verify-chain.ts';
 
@@ -15,14 +15,18 @@ export type StreamDeps = AuditDeps & { log: Logger };
 export type Scope = readonly string[] | 'all';
 
 /** The next events of a trail, which are valid. */
-export type TrailPart = DeliveredEvents;
+export interface TrailPart extends DeliveredEvents {
+  /** The numbers of the events that should precede them, if those were deleted before they were delivered. */
+  missing: { from: number; to: number } | undefined;
+}
 
 /** A trail with events that were not delivered: its stored position, if there is one. */
 type DueTrail = PositionRow | { orgId: string; seq: null; hash: null; mac: null };
 
-/** The most events of a batch, and the most of a trail in it: a long trail does not hold up the others. */
-const maxEvents = 1_000;
+/** The most events of a trail in a batch: a long trail does not hold up the others. */
 const maxOfTrail = 200;
+/** How long trails are read for a batch, in milliseconds: it has to be delivered before the lease ends, also if the database is slow. */
+const maxReadMs = 5_000;
 const maxTrails = 100;
 /** How long a trail that cannot be read is left alone, in milliseconds. */
 const retryMs = 60_000;
@@ -52,22 +56,25 @@ export class StreamReader {
   async findDue(scope: Scope, leaseId: string): Promise<'due' | 'none' | 'taken'> {
     this.#scope = scope;
     if (scope.length === 0) return 'none';
+    const taken = buildTakenCondition(leaseId);
     const { condition, params } = this.#restrict();
     const [{ due }] = await this.#deps.database.asSystem().execute<[{ due: 'due' | 'none' | 'taken' }]>(
       // PostgreSQL evaluates the second condition only if the first one does not hold.
-      `select case when exists (select from audit_stream where lease_id is distinct from ? and lease_until >= ?) then 'taken'
+      `select case when exists (select from audit_stream as stream where ${taken.sql}) then 'taken'
         when exists (select from ${dueTrails} and ${condition}) then 'due' else 'none' end as due`,
-      [leaseId, currentTime(), ...params],
+      [...taken.params, ...params],
     );
     return due;
   }
 
-  /** Reads the next events of some trails; none if there is nothing to deliver. */
-  async read(): Promise<TrailPart[]> {
+  /** Reads the next events of some trails, at most `maxEvents`; none if there is nothing to deliver. */
+  async read(maxEvents: number): Promise<TrailPart[]> {
     const parts: TrailPart[] = [];
     let left = maxEvents;
-    for (const trail of await this.#findTrails()) {
-      if (left === 0) break;
+    const trails = await this.#findTrails();
+    const readUntil = performance.now() + maxReadMs;
+    for (const trail of trails) {
+      if (left === 0 || performance.now() > readUntil) break;
       this.#after = trail.orgId;
       const part = await this.#readSafely(trail, Math.min(left, maxOfTrail));
       if (!part) continue;
@@ -118,17 +125,14 @@ export class StreamReader {
     const { orgId, mac: readMac } = trail;
     const em = database.asSystem();
     let last = await toDeliveredPosition(em, vault, trail.mac === null ? null : trail);
+    let missing: TrailPart['missing'];
     const where = { orgId, seq: { $gt: last.seq } };
     const found = await em.find(AuditEvent, where, { orderBy: { seq: 'asc' }, limit });
     if (found[0]?.seq !== last.seq + 1) {
       const deleted = await findDeletedEvents(em, vault, orgId);
       if (deleted && deleted.seq > last.seq) {
-        // At the beginning, events that were deleted before AUDIT_STREAM was set are missing without a warning.
-        if (last.seq > 0)
-          log.warn(
-            { orgId, from: last.seq + 1, to: deleted.seq },
-            'audit events were deleted before they were streamed',
-          );
+        // At the beginning, those that were deleted before AUDIT_STREAM was set are not missing.
+        if (last.seq > 0) missing = { from: last.seq + 1, to: deleted.seq };
         last = deleted;
       }
     }
@@ -146,7 +150,7 @@ export class StreamReader {
         seq: last.seq + 1,
       });
     else if (this.#blocked.delete(orgId)) log.info({ orgId }, 'an audit trail is streamed again');
-    return events.length > 0 ? { orgId, events, readMac } : undefined;
+    return events.length > 0 ? { orgId, events, readMac, missing } : undefined;
   }
 
   /** Leaves a trail alone for a while, and logs that once until it is read again. */

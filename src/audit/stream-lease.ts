@@ -9,6 +9,20 @@ const [minPauseMs, maxPauseMs] = [1_000, 60_000];
 type LeaseDeps = { database: Pick<Database, 'asSystem'> };
 
 /**
+ * The condition, in SQL, that `audit_stream as stream` is another server's, or pauses after a failure. A time that is further ahead than
+ * any lease or pause does not count: the clock of the database was set back, or something else has changed the row.
+ *
+ * @returns the condition and its parameters
+ */
+export function buildTakenCondition(leaseId: string): { sql: string; params: (string | Date)[] } {
+  const now = currentTimeMs();
+  return {
+    sql: 'stream.lease_id is distinct from ? and stream.lease_until between ? and ?',
+    params: [leaseId, new Date(now), new Date(now + 2 * maxPauseMs)],
+  };
+}
+
+/**
  * Takes or renews the lease of the stream.
  *
  * @returns since when deliveries have failed, or null if the last one has not; undefined if another server has the lease, or the
@@ -18,13 +32,13 @@ export async function claimStream(
   { database }: LeaseDeps,
   leaseId: string,
 ): Promise<{ failingSince: Date | null } | undefined> {
-  const now = currentTimeMs();
+  const taken = buildTakenCondition(leaseId);
   const [claimed] = await database.asSystem().execute<{ failingSince: string | Date | null }[]>(
     `insert into audit_stream as stream (id, lease_id, lease_until) values (1, ?, ?)
       on conflict (id) do update set lease_id = excluded.lease_id, lease_until = excluded.lease_until
-        where stream.lease_id = excluded.lease_id or stream.lease_until is null or stream.lease_until < ?
+        where (${taken.sql}) is not true
       returning failing_since as "failingSince"`,
-    [leaseId, new Date(now + leaseMs), new Date(now)],
+    [leaseId, new Date(currentTimeMs() + leaseMs), ...taken.params],
   );
   return claimed && { failingSince: claimed.failingSince === null ? null : new Date(claimed.failingSince) };
 }

@@ -25,7 +25,7 @@ function parseTarget(text: string): AuditStreamTarget | undefined {
 
 /** A host of a file URL would be another machine, and is usually a forgotten third slash. */
 function parseFile(text: string, url: URL): AuditStreamTarget | undefined {
-  if (!/^file:\/\/\//i.test(text) || url.pathname.endsWith('/')) return undefined;
+  if (!/^file:\/\/\//i.test(text) || url.pathname.endsWith('/') || text.includes('%00')) return undefined;
   try {
     return { kind: 'file', path: fileURLToPath(url) };
   } catch {

@@ -31,7 +31,12 @@ const timeoutMs = 10_000;
 const settleMs = 250;
 /** The facility "log audit" with the severity "informational" (RFC 5424, section 6.2.1). */
 const priority = 13 * 8 + 6;
-const sender = `${hostname()} app-connections ${process.pid}`;
+/** RFC 5424, section 6.2.4, allows 1 to 255 printable ASCII characters; the names of machines may have others. */
+const machine =
+  hostname()
+    .replace(/[^\x21-\x7e]/g, '-')
+    .slice(0, 255) || '-';
+const sender = `${machine} app-connections ${process.pid}`;
 
 /** Formats a message (RFC 5424) with its length in front (RFC 6587, section 3.4.1; RFC 5425, section 4.3). */
 function toFrame({ at, text }: SyslogMessage): string {

@@ -29,6 +29,8 @@ export interface SyslogReceiver extends AsyncDisposable {
   connections(): number;
   /** Sets what it does with a new connection, instead of reading it. */
   behave(handle: ((socket: Socket) => void) | undefined): void;
+  /** Lets it close a connection with more messages than these. */
+  limit(messagesOfConnection: number): void;
 }
 
 /**
@@ -41,11 +43,15 @@ export async function startSyslogReceiver(certificate?: KeyPair, port = 0): Prom
   const sockets = new Set<Socket>();
   let connections = 0;
   let behaviour: ((socket: Socket) => void) | undefined;
+  let maxMessages = Number.POSITIVE_INFINITY;
   const read = (socket: Socket) => {
     let rest = Buffer.alloc(0);
+    let count = 0;
     socket.on('data', (chunk: Buffer) => {
       rest = Buffer.concat([rest, chunk]);
       for (let frame = takeFrame(rest); frame; frame = takeFrame(rest)) {
+        count += 1;
+        if (count > maxMessages) return void socket.destroy();
         messages.push(frame.message);
         rest = frame.rest;
       }
@@ -76,6 +82,9 @@ export async function startSyslogReceiver(certificate?: KeyPair, port = 0): Prom
     connections: () => connections,
     behave: (handle) => {
       behaviour = handle;
+    },
+    limit: (messagesOfConnection) => {
+      maxMessages = messagesOfConnection;
     },
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy();
