@@ -111,6 +111,7 @@ function toRow(report: FaultReport): Record<string, string | number> {
     'refused and stored': creates.falselyRefused,
     unknown: creates.unknownStored + creates.unknownNotStored,
     'of these stored': creates.unknownStored,
+    'usual create, s': range(report, 'usualCreate'),
     'outage, s': range(report, 'outage'),
     'primary to create, s': range(report, 'untilCreate'),
     'ready in vain, s': longest(report, 'readyInVain').toFixed(1),

@@ -16,6 +16,8 @@ export class Network implements Disposable {
   readonly #separated: string[][] = [];
 
   constructor() {
+    // Also when the process ends by an error that nothing handles.
+    process.once('exit', () => this[Symbol.dispose]());
     try {
       const router = this.#namespace('router');
       this.#ip('netns', 'add', router);
@@ -118,8 +120,9 @@ export class Network implements Disposable {
     for (const name of ['etcd', 'a', 'b'] as const)
       for (let pids = this.#processes(name); pids.length > 0; pids = this.#processes(name))
         this.signal(name, 'SIGKILL');
-    for (const name of [...computers, 'router']) this.#try('netns', 'delete', this.#namespace(name));
+    // Before its namespaces, which Linux removes in the background: the next network has the same route.
     this.#try('link', 'delete', `fo${process.pid}-0`);
+    for (const name of [...computers, 'router']) this.#try('netns', 'delete', this.#namespace(name));
   }
 
   #namespace(name: string): string {

@@ -6,8 +6,8 @@ import type { PatroniCluster } from './patroni.ts';
 /** The time between two samples of each kind, in milliseconds. */
 const intervalMs = 100;
 
-/** A create that takes longer shows that the server cannot create at that time. */
-const slowMs = 2_000;
+/** A create that takes longer shows that the server cannot create at that time, also on a busy computer. */
+const slowMs = 5_000;
 
 /** How many connections, one after the other, have to lead to a primary until the address leads to it. */
 const steadyProbes = 10;
@@ -20,6 +20,8 @@ interface ServerSamples {
 
 /** What was seen of a fault, in seconds. */
 export interface Recovery {
+  /** The median time of a create before the fault. */
+  usualCreate: number;
   /** Between the last create before the fault and the first after it, on the slower server. */
   outage: number;
   /** From the moment at which the address led to a primary until both servers had created. */
@@ -44,6 +46,7 @@ export class Observer {
   /** The connections to the address, with the address of the primary to which they led. */
   #probes: { sentAt: number; endedAt: number; primary: string | undefined }[] = [];
   #ledAt: number | undefined;
+  #faultAt = 0;
 
   constructor(journal: OperationLog, apiKey: string, urls: readonly string[], cluster: PatroniCluster) {
     this.#journal = journal;
@@ -81,6 +84,11 @@ export class Observer {
     return this.#firstCreates() !== undefined;
   }
 
+  /** Tells the creates before the fault from those after it. */
+  markFault(): void {
+    this.#faultAt = performance.now();
+  }
+
   /** What was seen since `reset`. */
   recovery(): Recovery {
     const firstCreates = this.#firstCreates();
@@ -88,7 +96,13 @@ export class Observer {
     const all = [...this.#samples.values()].map(judge);
     const longest = (key: keyof ReturnType<typeof judge>) =>
       Math.max(...all.map((each) => each[key])) / 1_000;
+    const before = [...this.#samples.values()]
+      .flatMap(({ creates }) => creates)
+      .filter(({ answeredAt }) => answeredAt < this.#faultAt)
+      .map(({ sentAt, answeredAt }) => answeredAt - sentAt)
+      .toSorted((one, other) => one - other);
     return {
+      usualCreate: (before[Math.floor(before.length / 2)] ?? 0) / 1_000,
       outage: longest('outageMs'),
       untilCreate: (Math.max(...firstCreates) - this.#ledAt) / 1_000,
       readyInVain: longest('readyInVainMs'),
@@ -146,9 +160,15 @@ export class Observer {
   }
 
   async #askReadiness(url: string, { readiness }: ServerSamples): Promise<void> {
-    const response = await fetch(`${url}/health/ready`);
-    await response.text();
-    readiness.push({ at: performance.now(), isReady: response.ok });
+    let isReady = false;
+    try {
+      const response = await fetch(`${url}/health/ready`);
+      await response.text();
+      isReady = response.ok;
+    } catch {
+      // The server is not there.
+    }
+    readiness.push({ at: performance.now(), isReady });
   }
 
   async #connect(): Promise<void> {

@@ -108,6 +108,7 @@ async function runRound(
   observer.reset();
   await acknowledgeMore(journal);
   const address = cluster.network.address(fault.keepsPrimary ? former : otherOf(former));
+  observer.markFault();
   await fault.strike(cluster, former, round);
   if (fault.keepsPrimary) {
     await cluster.commit();
