@@ -14,8 +14,11 @@ import { type Fault, faults } from './failover/faults.ts';
 import { binaries } from './failover/patroni.ts';
 import { type FaultReport, runFault } from './failover/run-fault.ts';
 
-/** The longest time until creates succeed, and for which `/health/ready` may be wrong, in seconds. */
-const limits = { untilCreate: 2, readyInVain: 3, readyLate: 3 };
+/**
+ * The longest time until creates succeed, and for which `/health/ready` may be wrong, in seconds. A server checks once a second for up to a
+ * second, and more than one check fails on a busy computer.
+ */
+const limits = { untilCreate: 2, readyInVain: 3, readyLate: 5 };
 
 const { values } = parseArgs({
   options: { rounds: { type: 'string', default: '10' }, only: { type: 'string', multiple: true } },

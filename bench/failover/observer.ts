@@ -6,7 +6,10 @@ import type { PatroniCluster } from './patroni.ts';
 /** The time between two samples of each kind, in milliseconds. */
 const intervalMs = 100;
 
-/** A create that takes longer shows that the server cannot create at that time, also on a busy computer. */
+/** A create that takes less shows that the server could create when it was sent. It may also have waited for the end of a fault. */
+const fastMs = 2_000;
+
+/** A create that takes longer shows that the server could not create when it was sent, also on a busy computer. */
 const slowMs = 5_000;
 
 /** How many connections, one after the other, have to lead to a primary until the address leads to it. */
@@ -203,8 +206,8 @@ function judge({ creates, readiness }: ServerSamples) {
     return longest;
   };
   for (const { sentAt, answeredAt, isAcknowledged } of sent) {
-    const works = isAcknowledged && answeredAt - sentAt < slowMs;
-    if (works) {
+    const durationMs = answeredAt - sentAt;
+    if (isAcknowledged && durationMs < fastMs) {
       if (lastAnswer !== undefined) outageMs = Math.max(outageMs, answeredAt - lastAnswer);
       lastAnswer = answeredAt;
       workingSince ??= sentAt;
@@ -212,7 +215,7 @@ function judge({ creates, readiness }: ServerSamples) {
         readyInVainMs = Math.max(readyInVainMs, longestRun(failingSince, sentAt, true));
       failingSince = undefined;
     } else {
-      failingSince ??= sentAt;
+      if (!isAcknowledged || durationMs > slowMs) failingSince ??= sentAt;
       if (workingSince !== undefined)
         readyLateMs = Math.max(readyLateMs, longestRun(workingSince, sentAt, false));
       workingSince = undefined;
