@@ -102,6 +102,12 @@ describe.each(pages)('$path', (page) => {
 });
 
 describe('README.md', () => {
+  it('links to every page of docs/ except single ADRs', () => {
+    const paths = globSync('docs/**/*.md', { cwd: root }).filter((path) => !/\/adr\/\d/.test(path));
+    expect(paths.length).toBeGreaterThan(10);
+    expect(paths.filter((path) => !read('README.md').includes(`(${path})`))).toEqual([]);
+  });
+
   it('has at most 8,192 bytes and a picture of at most 150,000', () => {
     expect(statSync(join(root, 'README.md')).size).toBeLessThanOrEqual(8_192);
     expect(statSync(join(root, 'docs/dashboard.png')).size).toBeLessThanOrEqual(150_000);
