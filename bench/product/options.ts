@@ -14,6 +14,7 @@ export const partNames = [
   'event-latency',
   'webhook-delivery',
   'checks',
+  'check-bursts',
   'proxy',
   'servers',
   'feature-cost',

@@ -9,7 +9,7 @@ import { prepareFixture } from '../peers/fixture.ts';
 import { connections } from '../peers/load.ts';
 import { machine, machineLoad } from '../peers/summary.ts';
 import { measureCapacity } from './capacity.ts';
-import { measureChecks } from './checks.ts';
+import { measureCheckBursts, measureChecks } from './checks.ts';
 import { measureEvents } from './event-latency.ts';
 import { measureFeatures, measureOptimisations, measureTraces } from './feature-cost.ts';
 import { measureMemory } from './memory.ts';
@@ -34,6 +34,7 @@ const parts = {
   'event-latency': measureEvents,
   'webhook-delivery': measureWebhooks,
   checks: measureChecks,
+  'check-bursts': measureCheckBursts,
   proxy: measureProxy,
   servers: measureServers,
   'feature-cost': measureFeatures,
