@@ -2,6 +2,7 @@ import { gql } from 'graphql-request';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { deleteOldHistory } from '../src/connections/checks/delete-old-history.ts';
+import { makeDue, moveChecks } from './testkit/check-schedule.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import {
   behavingAt,
@@ -54,7 +55,7 @@ const healthQuery = gql`
   query Health($id: UUID!) {
     appConnection(id: $id) {
       checkEvery lastUsedAt verification { status details { __typename } }
-      health { status since lastCheckAt nextCheckAt lastGoodAt expiresAt expiryReason }
+      health { status since lastCheckAt nextCheckAt lastGoodAt expiresAt expiryReason checkDelay { since code message } }
     }
   }
 `;
@@ -66,7 +67,7 @@ interface HealthFields {
   health: Record<
     'status' | 'since' | 'lastCheckAt' | 'nextCheckAt' | 'lastGoodAt' | 'expiresAt' | 'expiryReason',
     string | null
-  >;
+  > & { checkDelay: { since: string; code: string; message: string } | null };
 }
 
 const accepting = handleFakeOkta;
@@ -88,25 +89,6 @@ const readUntil = (organisation: TestOrganisation, id: string, isMet: (read: Hea
     const found = await read(organisation, id);
     return isMet(found) ? found : undefined;
   });
-
-/**
- * Waits until the connections have a time in the schedule, and moves it into the past: the clock of the checks is that of the
- * rows.
- */
-const makeDue = (...ids: string[]) => moveChecks(ids, "now() - interval '1 minute'");
-
-/** Waits until the connections have a time in the schedule, and sets another one. */
-async function moveChecks(ids: string[], to: string): Promise<void> {
-  await until('a time in the schedule', async () => {
-    const [row] = await server.asOwner().execute<[{ due: number }]>(
-      `with moved as (update app_connection set next_check_at = ${to}
-          where id in (?) and next_check_at is not null returning 1)
-          select count(*)::int as due from moved`,
-      [ids],
-    );
-    return row.due === ids.length ? true : undefined;
-  });
-}
 
 const endOutageWait = (organisation: TestOrganisation) =>
   server
@@ -221,7 +203,7 @@ describe('checks of connections', () => {
     const mine = await server.newOrganisation();
     const { id, verification } = await connect(mine);
     const sent = okta.verifications().length;
-    await makeDue(id);
+    await makeDue(server, id);
     const checked = await readUntil(mine, id, ({ health }) => health.lastCheckAt !== verification.checkedAt);
     const { health, lastUsedAt } = checked;
     expect(health).toMatchObject({ status: 'VERIFIED', since: null, lastGoodAt: health.lastCheckAt });
@@ -253,7 +235,7 @@ describe('checks of connections', () => {
     const mine = await server.newOrganisation();
     const { id } = await connect(mine);
     okta.behave(notJson());
-    await makeDue(id);
+    await makeDue(server, id);
     await readUntil(mine, id, ({ health }) => health.status === 'UNREACHABLE');
     okta.behave(accepting);
     await server
@@ -268,7 +250,7 @@ describe('checks of connections', () => {
     const mine = await server.newOrganisation();
     const { id } = await connect(mine);
     okta.behave(tokenRejected);
-    await makeDue(id);
+    await makeDue(server, id);
     const { health } = await readUntil(mine, id, ({ health }) => health.status === 'REJECTED');
     expect(health.nextCheckAt).toBeNull();
     expect(await events(mine, 'CHECK_CONNECTION')).toMatchObject([
@@ -293,13 +275,13 @@ describe('checks of connections', () => {
         held.push(() => tokenRejected(request, response));
       else accepting(request, response);
     });
-    await makeDue(id);
+    await makeDue(server, id);
     await until('a check with the old token', () => (held.length > 0 ? true : undefined));
     await mine.client.request(updateMutation, { id, input: { credentials: { apiToken: 'a-new-token' } } });
     for (const release of held) release();
     const { health } = await read(mine, id);
     // The next check of the host begins when the first one has ended.
-    await makeDue(id);
+    await makeDue(server, id);
     await readUntil(mine, id, (read) => read.health.lastCheckAt !== health.lastCheckAt);
     expect(await events(mine, 'CHECK_CONNECTION')).toEqual([]);
     expect((await read(mine, id)).health).toMatchObject({ status: 'VERIFIED', since: null });
@@ -309,7 +291,7 @@ describe('checks of connections', () => {
     const mine = await server.newOrganisation();
     const { id } = await connect(mine);
     okta.behave(notJson());
-    await makeDue(id);
+    await makeDue(server, id);
     const down = await readUntil(mine, id, ({ health }) => health.status === 'UNREACHABLE');
     expect(down.verification.status).toBe('VERIFIED');
     expect(minutesFromNow(down.health.nextCheckAt)).toBeLessThan(3);
@@ -338,7 +320,7 @@ describe('checks of connections', () => {
         begin perform nextval('refusals'); raise exception 'refused by the test'; end $$`);
       await em.execute(`create trigger refuse_event before insert on audit_event for each row
         when (new.action = 'CHECK_HOST' and new.org_id = '${mine.orgId}') execute function refuse_event()`);
-      await makeDue(id);
+      await makeDue(server, id);
       await endOutageWait(mine);
       await until('a refused event', async () => {
         const [{ isCalled }] = await em.execute<[{ isCalled: boolean }]>(
@@ -355,7 +337,7 @@ describe('checks of connections', () => {
     expect(await hostEvents(mine, 'NOT_AN_OKTA_ORG')).toHaveLength(1);
     okta.behave(accepting);
     await checkWithoutEvents();
-    await makeDue(id);
+    await makeDue(server, id);
     expect(await outcomesOfOutage(mine)).toEqual(['NOT_AN_OKTA_ORG', 'OK']);
   });
 
@@ -383,7 +365,7 @@ describe('checks of connections', () => {
     const mine = await server.newOrganisation();
     const { id } = await connect(mine);
     okta.behave(rateLimited(new Date(Date.now() + 600_000)));
-    await makeDue(id);
+    await makeDue(server, id);
     const { health } = await readUntil(mine, id, ({ health }) => minutesFromNow(health.nextCheckAt) > 0);
     expect(health.status).toBe('VERIFIED');
     expect(minutesFromNow(health.nextCheckAt)).toBeGreaterThan(5);
@@ -413,7 +395,7 @@ describe('checks of connections', () => {
       await until('the share is spent', async () => ((await proxied()).status === 503 ? true : undefined));
     }
     const spent = sent.length;
-    await makeDue(...connections.map(({ id }) => id));
+    await makeDue(server, ...connections.map(({ id }) => id));
     for (const { id, verification } of connections) {
       const { health } = await readUntil(mine, id, ({ health }) => minutesFromNow(health.nextCheckAt) > 0);
       expect(health).toMatchObject({ status: 'VERIFIED', lastCheckAt: verification.checkedAt });
@@ -421,6 +403,66 @@ describe('checks of connections', () => {
       expect(minutesFromNow(health.nextCheckAt)).toBeLessThan(15);
     }
     expect(sent).toHaveLength(spent);
+  });
+
+  test('get a permit of the next window although callers always spend the share, and are shown as late until then', async () => {
+    const mine = await server.newOrganisation();
+    const { id } = await connect(mine);
+    const windowMs = 8_000;
+    /** What callers and checks have sent in each window. */
+    const sent = new Map<number, string[]>();
+    okta.behave((request, response) => {
+      const [path, query] = request.url?.split('?') ?? [];
+      if (path !== tokenPath) return accepting(request, response);
+      const reset = (Math.floor(Date.now() / windowMs) + 1) * windowMs;
+      const ofWindow = sent.get(reset) ?? [];
+      sent.set(reset, ofWindow);
+      ofWindow.push(query ?? 'check');
+      response.setHeader('x-rate-limit-limit', '20');
+      response.setHeader('x-rate-limit-remaining', String(20 - ofWindow.length));
+      response.setHeader('x-rate-limit-reset', String(reset / 1_000));
+      if (!query) return accepting(request, response);
+      // No success, which would put the check off.
+      response.writeHead(404, { 'content-type': 'application/json' }).end('{}');
+    });
+    const leaving = new AbortController();
+    const headers = { authorization: `Bearer ${mine.apiKey}`, prefer: 'wait=30' };
+    const callers = Array.from({ length: 8 }, async () => {
+      const path = `${server.url}/api/v1/app-connections/okta/${id}/proxy${tokenPath}?caller`;
+      while (!leaving.signal.aborted)
+        await fetch(path, { headers, signal: leaving.signal }).catch(() => undefined);
+    });
+    const checkUntil = (isMet: (health: HealthFields['health']) => boolean) =>
+      until('a check', async () => {
+        await makeDue(server, id);
+        const { health } = await readUntil(mine, id, ({ health }) => minutesFromNow(health.nextCheckAt) > 0);
+        return isMet(health) ? health : undefined;
+      });
+    await until(
+      'the share is spent',
+      () => [...sent.values()].some(({ length }) => length === 10) || undefined,
+    );
+    const late = await checkUntil(({ checkDelay }) => checkDelay !== null);
+    expect(late.status).toBe('VERIFIED');
+    expect(late.checkDelay).toEqual({
+      since: expect.any(String),
+      code: 'UPSTREAM_RATE_LIMITED',
+      message: expect.stringContaining('The share of this connection, 50 %'),
+    });
+    expect(minutesFromNow(late.checkDelay?.since ?? null)).toBeLessThan(-0.9);
+    const shown = await fetch(`${server.url}/api/v1/app-connections/okta/${id}/health`, { headers });
+    expect(await shown.json()).toMatchObject({ health: { checkDelay: late.checkDelay } });
+
+    const known = sent.size;
+    await until('the end of a window', () => (sent.size > known + 1 ? true : undefined));
+    // Another one is kept for the check.
+    expect([...sent.values()][known]?.length).toBeLessThan(10);
+    const checked = await checkUntil(({ checkDelay }) => checkDelay === null);
+    expect(checked.status).toBe('VERIFIED');
+    expect(checked.lastCheckAt).not.toBe(late.lastCheckAt);
+    leaving.abort();
+    await Promise.all(callers);
+    expect(Math.max(...[...sent.values()].map(({ length }) => length))).toBeLessThanOrEqual(10);
   });
 
   test('are spared by use that works', async () => {
@@ -437,7 +479,7 @@ describe('checks of connections', () => {
       [id],
     );
     // In the future: a server may be between its statements that spare used connections and that find those that are due.
-    await moveChecks([id], "now() + interval '200 milliseconds'");
+    await moveChecks(server, [id], "now() + interval '200 milliseconds'");
     const { health } = await readUntil(mine, id, ({ health }) => minutesFromNow(health.nextCheckAt) > 1);
     expect(minutesFromNow(health.nextCheckAt)).toBeGreaterThan(22 * 60);
     expect(health.lastCheckAt).toBe(verification.checkedAt);
@@ -453,12 +495,12 @@ describe('checks of connections', () => {
     okta.behave((request, response) =>
       (request.headers.authorization === `SSWS ${token}` ? failing(500) : accepting)(request, response),
     );
-    await makeDue(broken.id);
+    await makeDue(server, broken.id);
     const found = await readUntil(mine, broken.id, ({ health }) => health.status === 'UNREACHABLE');
     expect(found.verification.status).toBe('UNREACHABLE');
     expect(minutesFromNow(found.health.nextCheckAt)).toBeLessThan(3);
     expect((await read(mine, working.id)).health).toMatchObject({ status: 'VERIFIED', since: null });
-    await makeDue(broken.id, working.id);
+    await makeDue(server, broken.id, working.id);
     const { health } = await readUntil(
       mine,
       working.id,
@@ -471,7 +513,7 @@ describe('checks of connections', () => {
     ]);
     await readUntil(mine, broken.id, ({ health }) => minutesFromNow(health.nextCheckAt) > 0);
     okta.behave(accepting);
-    await makeDue(broken.id);
+    await makeDue(server, broken.id);
     await readUntil(mine, broken.id, ({ health }) => health.status === 'VERIFIED');
   });
 
@@ -481,20 +523,19 @@ describe('checks of connections', () => {
     for (let count = 0; count < 12; count += 1) ids.push((await connect(mine, other)).id);
     const { id: healthy, verification } = await connect(theirs);
     const released = Promise.withResolvers<void>();
-    await using changes = await subscribe(
-      server.graphqlUrl,
-      mine.apiKey,
-      'subscription { appConnectionChanged { kind connectionId } }',
-    );
+    const listen = ({ apiKey }: TestOrganisation, field: string) =>
+      subscribe(server.graphqlUrl, apiKey, `subscription { ${field} }`);
+    await using changes = await listen(mine, 'appConnectionChanged { kind connectionId }');
+    await using hosts = await listen(mine, 'hostChanged { kind host code certificateValidTo }');
     const [sentBefore, first = ''] = [other.requests.length, ids[0]];
     other.behave((request, response) => {
       slowHeaders(request, response);
       released.resolve();
     });
-    await makeDue(...ids);
+    await makeDue(server, ...ids);
     // A request of `mine` hangs while the connection of the other organisation becomes due.
     await released.promise;
-    await makeDue(healthy);
+    await makeDue(server, healthy);
     await readUntil(theirs, healthy, ({ health }) => health.lastCheckAt !== verification.checkedAt);
 
     const down = await readUntil(mine, first, ({ health }) => health.status === 'UNREACHABLE');
@@ -514,7 +555,12 @@ describe('checks of connections', () => {
     await endOutageWait(mine);
     for (const id of ids) await readUntil(mine, id, ({ health }) => health.status === 'VERIFIED');
     expect(await outcomesOfOutage(mine)).toEqual(['OK', 'UPSTREAM_UNREACHABLE']);
-    // Subscribers get no event of the outage, whatever the number of connections.
+    const ofHost = { host: other.origin, certificateValidTo: null };
+    expect([await hosts.next(), await hosts.next()].map(({ data }) => data?.hostChanged)).toEqual([
+      { ...ofHost, kind: 'UNREACHABLE', code: 'UPSTREAM_UNREACHABLE' },
+      { ...ofHost, kind: 'RECOVERED', code: null },
+    ]);
+    // Subscribers to connections get no event of the outage, whatever their number.
     await mine.client.request(updateMutation, { id: first, input: { description: 'after the outage' } });
     expect(
       [await changes.next(), await changes.next()].map(({ data }) => data?.appConnectionChanged),
@@ -736,15 +782,15 @@ describe('the end of the credentials of a connection', () => {
     okta.behave(
       behavingAt({ [tokenPath]: json({ id: '00ub0oNGTSWTBKOLGLNR', status: 'SUSPENDED', profile: {} }) }),
     );
-    await makeDue(id);
+    await makeDue(server, id);
     const { health } = await readUntil(mine, id, ({ health }) => health.expiryReason === 'OWNER_INACTIVE');
     expect(health).toMatchObject({ status: 'VERIFIED', expiresAt: null });
     expect(await warnings(mine, id, 1)).toMatchObject([{ targetName: 'OWNER_INACTIVE' }]);
-    await makeDue(id);
+    await makeDue(server, id);
     const again = await readUntil(mine, id, (read) => read.health.lastCheckAt !== health.lastCheckAt);
     expect(again.health.expiryReason).toBe('OWNER_INACTIVE');
     okta.behave(tokenRejected);
-    await makeDue(id);
+    await makeDue(server, id);
     const rejected = await readUntil(mine, id, ({ health }) => health.status === 'REJECTED');
     expect(rejected.health).toMatchObject({ expiresAt: null, expiryReason: null });
     expect(await warnings(mine, id, 1)).toHaveLength(1);
@@ -757,7 +803,7 @@ describe('the end of the credentials of a connection', () => {
       behavingAt({ [tokenPath]: json({ id: '00ub0oNGTSWTBKOLGLNR', status: 'LOCKED_OUT', profile: {} }) }),
     );
     const before = (await read(mine, id)).health.lastCheckAt;
-    await makeDue(id);
+    await makeDue(server, id);
     const { health } = await readUntil(mine, id, (read) => read.health.lastCheckAt !== before);
     expect(health).toMatchObject({ status: 'VERIFIED', expiryReason: 'UNUSED' });
   });

@@ -189,12 +189,16 @@ describe.skipIf(!hasBrowser())('the page of a connection', () => {
       { instanceUrl: dashboard.okta.origin, apiToken: undefined, ...app },
     );
     const shown: Record<string, string[]> = {};
-    for (const isOn of [true, false]) {
+    for (const [hours, next] of [
+      [24, "now() + interval '330 minutes'"],
+      // Until the schedule has a time for it.
+      [12, 'null'],
+      [0, 'null'],
+    ] as const) {
       await dashboard.server.asOwner().execute(
-        `update app_connection set verification_status = 'VERIFIED', check_every = ?,
-          next_check_at = case when ? then now() + interval '330 minutes' end
+        `update app_connection set verification_status = 'VERIFIED', check_every = ?, next_check_at = ${next}
           where name in ('checked-token', 'checked-app')`,
-        [isOn ? 24 : 0, isOn],
+        [hours],
       );
       for (const name of ['checked-token', 'checked-app']) {
         const { page } = await open(name, 'Try it');
@@ -205,10 +209,25 @@ describe.skipIf(!hasBrowser())('the page of a connection', () => {
     expect(shown).toEqual({
       'checked-token': [
         'in 5 hours. It also keeps the API token alive. Okta API tokens expire after 30 days without a request.',
+        'Within 12 h. It also keeps the API token alive. Okta API tokens expire after 30 days without a request.',
         'Checks are off. Okta API tokens expire after 30 days without a request.',
       ],
-      'checked-app': ['in 5 hours', 'Checks are off'],
+      'checked-app': ['in 5 hours', 'Within 12 h', 'Checks are off'],
     });
+  });
+
+  it('says that a check is late, since when and why', async () => {
+    const { id } = await create('checked-late');
+    const delay = { code: 'UPSTREAM_RATE_LIMITED', message: 'The share of this connection is used up.' };
+    await dashboard.server
+      .asOwner()
+      .execute('update app_connection set check_delay = ?::jsonb where id = ?', [
+        JSON.stringify({ ...delay, since: new Date(Date.now() - 3 * 3_600_000).toISOString() }),
+        id,
+      ]);
+    const { page } = await open('checked-late', 'Try it');
+    const fact = page.getByRole('main').locator('dl > div', { hasText: 'Check is late' }).locator('dd');
+    expect(await fact.textContent()).toBe('Due 3 hours ago. The share of this connection is used up.');
   });
 
   it('asks before it sends a write, and lists the writes', async () => {

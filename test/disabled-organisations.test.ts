@@ -3,6 +3,7 @@ import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { AuditHead } from '../src/audit/audit-event.entity.ts';
 import { unattributedOrgId } from '../src/identity/organisations.ts';
 import { checkChain, listAuditEvents } from './testkit/access.ts';
+import { makeDue, moveChecks } from './testkit/check-schedule.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { startProvider, type TestProvider } from './testkit/oidc.ts';
 import { startOkta, type TestOkta, tokenPath } from './testkit/okta.ts';
@@ -307,16 +308,6 @@ describe('disabling an organisation', () => {
     const neighbour = await server.newOrganisation();
     const mine = await connect(organisation);
     const theirs = await connect(neighbour);
-    const makeDue = (id: string) =>
-      until('the connection has a time in the schedule', async () => {
-        const moved = await server
-          .asOwner()
-          .execute(
-            "update app_connection set next_check_at = now() - interval '1 minute' where id = ? and next_check_at is not null returning id",
-            [id],
-          );
-        return moved.length > 0 ? true : undefined;
-      });
     const checkedAt = async (id: string) => {
       const [row] = await server
         .asOwner()
@@ -327,18 +318,13 @@ describe('disabling an organisation', () => {
       return row?.at;
     };
     // Connections of a disabled organisation get no time.
-    await until('the connection has a time in the schedule', async () => {
-      const rows = await server
-        .asOwner()
-        .execute('select from app_connection where id = ? and next_check_at is not null', [mine.id]);
-      return rows.length > 0 || undefined;
-    });
+    await moveChecks(server, [mine.id], 'next_check_at');
     await disable(organisation);
     const before = await checkedAt(mine.id);
-    await makeDue(mine.id);
+    await makeDue(server, mine.id);
     for (const _ of [1, 2, 3]) {
       const last = await checkedAt(theirs.id);
-      await makeDue(theirs.id);
+      await makeDue(server, theirs.id);
       await until('the connection of the neighbour is checked', async () =>
         (await checkedAt(theirs.id)) === last ? undefined : true,
       );

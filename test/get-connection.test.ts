@@ -341,6 +341,7 @@ describe('list connections', () => {
     await server.asOwner().execute(
       `update app_connection set verification_status = 'UNREACHABLE', verification_checked_at = now() + interval '1 minute',
         is_platform_managed_credentials = true, failing_since = now(), next_check_at = now() + interval '1 hour',
+        check_delay = '{"since":"2026-11-30T12:00:00.000Z","code":"UPSTREAM_RATE_LIMITED","message":"The share is spent."}',
         verification_code = 'CREDENTIALS_REJECTED', verification_message = 'What', verification_remedy = 'So',
         verification_details = ?
         where org_id = ?`,

@@ -81,6 +81,7 @@ const counterparts: Readonly<Record<string, readonly string[]>> = {
 
 /** Fields that only one of the two APIs has, with the reason. */
 const exceptions: Readonly<Record<string, string>> = {
+  'Subscription.hostChanged': 'REST answers each request once; it has the audit trail to be polled.',
   'Subscription.appConnectionChanged': 'REST answers each request once; it has the audit trail to be polled.',
   ...Object.fromEntries(
     ['User', 'Users', 'Group', 'Groups', 'Application', 'Applications', 'LogEvents', 'Organisation'].map(

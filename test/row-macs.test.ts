@@ -329,7 +329,7 @@ describe('MAC coverage of table columns', () => {
       ...['account', 'verification_status', 'verification_checked_at', 'last_verified_at', 'failing_since'],
       ...['verification_code', 'verification_message', 'verification_remedy', 'upstream_request_id'],
       ...['verification_details', 'conversion_verification', 'key_registration_failure'],
-      ...['next_check_at', 'revoke_at', 'keys_due_at', 'status_since'],
+      ...['next_check_at', 'check_delay', 'revoke_at', 'keys_due_at', 'status_since'],
       ...['expires_at', 'expiry_reason', 'expiry_warning_at'],
     ],
     webhook_endpoint: [

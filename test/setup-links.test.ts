@@ -566,6 +566,7 @@ describe('the secret of a setup link', () => {
       projectId: organisation.projectId,
       connectionId: connection.id,
       connectionName: 'my-okta',
+      host: 'https://example.okta.com',
       deletedId: randomUUID(),
       apiKeyId: randomUUID(),
       setupLinkId: link.id,

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { disableOrganisation, enableOrganisation } from '../src/administration/organisation-status.ts';
 import { createSchema } from '../src/app/schema.ts';
 import { createApps } from '../src/apps/index.ts';
+import { appendEvents, serverActor } from '../src/audit/hash-chain.ts';
 import type { DatabaseLocation } from '../src/database/location.ts';
 import { ApiKey } from '../src/identity/api-key.entity.ts';
 import { type Scope, scopes } from '../src/identity/caller.ts';
@@ -31,7 +32,7 @@ let server: TestServer;
 /** A caller of another organisation than that of the target. */
 let otherCaller: OperationClient;
 
-/** Creates an organisation with an object of every type in one project, and three connection events. */
+/** Creates an organisation with an object of every type in one project, three connection events, and an outage of a host. */
 async function newTarget({
   usesServiceApp = true,
 }: Pick<Operation, 'usesServiceApp'> = {}): Promise<Target & TestOrganisation> {
@@ -63,8 +64,17 @@ async function newTarget({
   const webhookEndpointId = String(at(created.body, 'endpoint', 'id'));
   const sent = await rest('POST', `${webhooks}/${webhookEndpointId}/test`);
   const webhookMessageId = String(at(sent.body, 'message', 'id'));
+  const host = `https://${randomUUID()}.example`;
+  const outage = {
+    ...({ orgId: organisation.orgId, action: 'CHECK_HOST', outcome: 'UPSTREAM_UNREACHABLE' } as const),
+    ...{ ...serverActor, fields: [], targetName: host },
+  };
+  await server.database
+    .forOrganisation(organisation.orgId)
+    .transactional((em) => appendEvents(em, server, organisation.orgId, [outage]));
   return {
     ...organisation,
+    host,
     connectionId,
     connectionName,
     serviceAppId,
@@ -93,6 +103,7 @@ const missingTarget = (): Target => ({
   ...{ setupLinkId: randomUUID(), serviceAppId: randomUUID() },
   ...{ webhookEndpointId: randomUUID(), webhookMessageId: randomUUID() },
   connectionName: `nothing-${randomUUID()}`,
+  host: `https://${randomUUID()}.example`,
 });
 
 /** Returns the members of the target that a response contains. */
@@ -109,10 +120,10 @@ function leakedFields(
     ...rest
   }: Target,
 ) {
-  const { webhookEndpointId, webhookMessageId } = rest;
+  const { webhookEndpointId, webhookMessageId, host } = rest;
   const marks = {
     ...{ projectId, connectionId, connectionName, serviceAppId, deletedId, apiKeyId, setupLinkId },
-    ...{ webhookEndpointId, webhookMessageId },
+    ...{ webhookEndpointId, webhookMessageId, host },
   };
   return Object.entries(marks).flatMap(([name, mark]) => (text.includes(mark) ? [name] : []));
 }

@@ -3,6 +3,7 @@ import { gql } from 'graphql-request';
 import { expect, it, vi } from 'vitest';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { certifyHere, makeCertificates, trust } from './testkit/certificates.ts';
+import { makeDue } from './testkit/check-schedule.ts';
 import { behavingAt, failing, startOkta, tokenRejected } from './testkit/okta.ts';
 import { startOktaStandIn } from './testkit/okta-standin.ts';
 import {
@@ -107,14 +108,7 @@ it('a webhook endpoint gets every type of event that the documentation and the s
     [handleFakeOkta, 'host.recovered'],
   ] as const) {
     okta.behave(behaviour);
-    // A new connection has no time yet.
-    await until('a time in the schedule', async () => {
-      const rows = await run(
-        'update app_connection set next_check_at = now() where id = ? and next_check_at is not null returning id',
-        two.id,
-      );
-      return rows.length === 1 || undefined;
-    });
+    await makeDue(server, two.id);
     await run('update host_outage set next_check_at = now() where org_id = ?', orgId);
     await gets(type);
   }

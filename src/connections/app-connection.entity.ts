@@ -46,6 +46,14 @@ export interface ConnectionKey extends PublicKey {
   retiredAt?: string;
 }
 
+/** Why a check that was due was put off, as it is stored. */
+export interface CheckDelay {
+  /** When the check was due, in RFC 3339. */
+  since: string;
+  code: ErrorCode;
+  message: string;
+}
+
 /** Why the app has not added or removed keys when this was tried last, as it is stored. */
 export interface StoredKeyFailure extends KeyRegistrationFailure {
   /** When it was first found, in RFC 3339. */
@@ -164,6 +172,8 @@ const AppConnectionSchema = defineEntity({
     checkEvery: p.integer().nullable(),
     /** When it is checked next; null until the schedule has a time for it. */
     nextCheckAt: p.datetime(3).nullable(),
+    /** Null if the last check that was due was not put off. */
+    checkDelay: p.json<CheckDelay>().nullable(),
     // Lazy and hidden: loaded only where credentials are used, never serialised.
     sealedCredentials: p.text().hidden().lazy(),
     dataKeyId: () => p.manyToOne(DataKey).mapToPk().fieldName('data_key_id'),
@@ -261,6 +271,7 @@ const isVerificationResult = 'It is only shown, and each verification writes it.
 authenticateRows(AppConnection, {
   nextCheckAt:
     'Each check writes it. A forged one only moves a check, which uses the columns that the MAC covers.',
+  checkDelay: 'It is only shown, and each check writes it.',
   revokeAt:
     'Each attempt writes it. A forged one only moves an attempt, which uses the columns that the MAC covers.',
   keysDueAt:

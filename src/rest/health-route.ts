@@ -43,6 +43,16 @@ const health = z
     lastCheckAt: time('The time of the last check or verification, also of one of the host.'),
     nextCheckAt: time('The time of the next check; null if there is none.'),
     lastGoodAt: time('The time at which the app last accepted the credentials in a check or verification.'),
+    checkDelay: z
+      .object({
+        since: z.iso.datetime().meta({ description: 'The time at which the check was due.' }),
+        code: z
+          .enum(Object.keys(errorCodes) as ErrorCode[])
+          .meta({ description: 'The reason of the last attempt.' }),
+        message: z.string().meta({ description: 'The reason of the last attempt, in words.' }),
+      })
+      .nullable()
+      .meta({ description: 'Since when a check is late, and why; null if none is.' }),
     expiresAt: time(
       'The time at which the credentials end, as far as it is known, if they are not used before; null if it is not known.',
     ),
@@ -93,6 +103,7 @@ export function healthRoute(deps: ConnectionDeps, app: App, path: string): Route
             lastCheckAt: toText(health.lastCheckAt),
             nextCheckAt: toText(health.nextCheckAt),
             lastGoodAt: toText(health.lastGoodAt),
+            checkDelay: health.checkDelay,
             expiresAt: toText(health.expiresAt),
             expiryReason: health.expiryReason,
             hostCertificate: certificate && {

@@ -1,5 +1,6 @@
 import type { AuditEvent } from '../audit/audit-event.entity.ts';
 import type { AppConnection } from '../connections/app-connection.entity.ts';
+import { parseCertificateTarget } from '../connections/forecasts/certificate-target.ts';
 import type { WebhookEventType } from './event-types.ts';
 import type { DigestFormat, WebhookFormat } from './webhook-endpoint.entity.ts';
 
@@ -65,12 +66,6 @@ function describeHost(event: DescribedEvent) {
 export function findHost({ action, targetName }: Pick<DescribedEvent, 'action' | 'targetName'>) {
   if (action === 'CHECK_HOST') return targetName ?? undefined;
   return action === 'WARN_OF_CERTIFICATE' ? parseCertificateTarget(targetName).host : undefined;
-}
-
-/** Parses the `targetName` of a warning of a certificate. */
-export function parseCertificateTarget(targetName: string | null | undefined) {
-  const [host = '', validTo = ''] = targetName?.split(' ') ?? [];
-  return { host, validTo };
 }
 
 /** The media type of a body by itself. */

@@ -8,6 +8,8 @@ export interface Target {
   projectId: string;
   connectionId: string;
   connectionName: string;
+  /** A host with an outage, as an origin. */
+  host: string;
   /** A connection with a service app whose key the server has made. */
   serviceAppId: string;
   /** A connection that was deleted and can be restored. */
@@ -75,6 +77,7 @@ export const serviceApp = {
   clientId: '0oa1ab2cd3EF4GH5i0d7',
   scopes: ['okta.users.read', 'okta.groups.read'],
 };
+const firstEvent = encodeEventCursor('change', 0);
 const receiverUrl = 'https://example.com/webhooks';
 let usedNames = 0;
 /** Returns an unused name. */
@@ -382,6 +385,15 @@ export const operations: Readonly<Record<string, Operation>> = {
     needs: read,
     isSilentElsewhere: true,
     ask: watch(', projectId: $projectId', ({ projectId }) => ({ projectId })),
+  },
+  'Subscription.hostChanged': {
+    needs: read,
+    isForUnlimited: true,
+    ask: async ({ changes: _, ...caller }, target) =>
+      hear(`subscription { hostChanged(after: "${firstEvent}") { host } }`, () => ({}))(
+        { ...caller, changes: 1 },
+        target,
+      ),
   },
   'Query.testUsePolicy': {
     needs: readOrUse,
@@ -790,10 +802,14 @@ function watch(
   buildVariables: (target: Target) => Record<string, unknown>,
 ): Operation['ask'] {
   const declared = argument && '($projectId: UUID!)';
-  const after = encodeEventCursor('change', 0);
   const query = `subscription ${declared} {
-    appConnectionChanged(after: "${after}"${argument}) { connectionId appConnection { name } }
+    appConnectionChanged(after: "${firstEvent}"${argument}) { connectionId appConnection { name } }
   }`;
+  return hear(query, buildVariables);
+}
+
+/** Subscribes, and returns as many events as the caller may receive. */
+function hear(query: string, buildVariables: (target: Target) => Record<string, unknown>): Operation['ask'] {
   return async ({ url, apiKey = '', changes }, target) => {
     await using heard = await subscribe(`${url}/graphql`, apiKey, query, buildVariables(target));
     const answers: string[] = [];

@@ -1,7 +1,7 @@
 import type { VerificationResult } from '../../apps/credentials.ts';
 import { type RecordedEvent, serverActor } from '../../audit/hash-chain.ts';
 import { currentTime } from '../../common/clock.ts';
-import { AppError } from '../../common/errors.ts';
+import { AppError, type ErrorCode } from '../../common/errors.ts';
 import { safeErrorFields } from '../../common/log.ts';
 import { AppConnection } from '../app-connection.entity.ts';
 import { rejectionCodes } from '../check-interval.ts';
@@ -41,7 +41,8 @@ export async function checkConnection(
   } catch (error) {
     if (signal.aborted) throw error;
     // A row that was changed outside this server, or an outbound limit. It is not tried again at once.
-    await postpone(deps, connection, nextCheckAfterLimit(undefined, currentTime()));
+    const { code, message, retryAt } = error instanceof AppError ? error : unexpectedError;
+    await delay(deps, connection, { code, message, retryAt });
     if (!(error instanceof AppError)) {
       deps.log.error(
         { connectionId: id, error: safeErrorFields(error) },
@@ -89,7 +90,7 @@ async function checkOpened(
   );
   const outbound = deps.outbound.onBehalfOf({ orgId, callerId: `${orgId} checks` });
   const budgeted = budgetedOutbound(deps.budgets, connection, { app, method }, credentials, outbound, {
-    isWithinShare: true,
+    isCheck: true,
   });
   // What has worked is used as requests through the connection use it, until its access token ends.
   const mayReuseToken = connection.verificationStatus === 'VERIFIED';
@@ -98,7 +99,7 @@ async function checkOpened(
   signal.throwIfAborted();
   const now = currentTime();
   if (result.status !== 'VERIFIED' && result.code === 'UPSTREAM_RATE_LIMITED') {
-    await postpone(deps, connection, nextCheckAfterLimit(result.retryAt, now));
+    await delay(deps, connection, result);
     return 'ANSWERED';
   }
   if (result.status !== 'VERIFIED' && !rejectionCodes.includes(result.code)) return { connection, result };
@@ -130,6 +131,28 @@ async function store(
     fields: ['verification'],
   };
   await storeVerification(deps, before, result, event, { nextCheckAt });
+}
+
+const unexpectedError: { code: ErrorCode; message: string; retryAt?: Date } = {
+  code: 'INTERNAL_SERVER_ERROR',
+  message: 'The server could not check the connection. The reason is in its log.',
+};
+
+/** Puts the check off, and stores since when it is late, and why. */
+async function delay(
+  { database }: ConnectionDeps,
+  { id, orgId, nextCheckAt: dueAt, checkDelay: before }: AppConnection,
+  { code, message, retryAt }: { code: ErrorCode; message: string; retryAt?: Date | undefined },
+): Promise<void> {
+  const now = currentTime();
+  const checkDelay = { since: before?.since ?? (dueAt ?? now).toISOString(), code, message };
+  await database
+    .forOrganisation(orgId)
+    .nativeUpdate(
+      AppConnection,
+      { id, orgId },
+      { nextCheckAt: nextCheckAfterLimit(retryAt, now), checkDelay },
+    );
 }
 
 async function postpone(

@@ -66,7 +66,7 @@ export async function scheduleConnections({ database }: DueDeps): Promise<void> 
 export async function spareUsedConnections({ database }: DueDeps, now = currentTime()): Promise<void> {
   // Only whole hours are counted, so the use may have been at the beginning.
   await database.asSystem().execute(
-    `update app_connection set next_check_at = used.hour + ${interval},
+    `update app_connection set next_check_at = used.hour + ${interval}, check_delay = null,
         expiry_warning_at = case when expiry_reason = 'UNUSED' then least(expiry_warning_at, ?) else expiry_warning_at end
       from (select id as used_id, (select max(hour) from connection_usage
           where connection_usage.org_id = due.org_id and connection_id = due.id

@@ -1,7 +1,12 @@
 import { createBatchLoader } from '../../database/batch-loader.ts';
 import { sql } from '../../database/sql.ts';
 import type { Caller } from '../../identity/caller.ts';
-import type { AppConnection, ExpiryReason, VerificationStatus } from '../app-connection.entity.ts';
+import type {
+  AppConnection,
+  CheckDelay,
+  ExpiryReason,
+  VerificationStatus,
+} from '../app-connection.entity.ts';
 import { isChecked } from '../check-interval.ts';
 import { getHostOrigin } from '../credentials/host.ts';
 import type { ConnectionDeps } from '../deps.ts';
@@ -16,6 +21,8 @@ export interface Health {
   /** Null if no check is scheduled. */
   nextCheckAt: Date | null;
   lastGoodAt: Date | null;
+  /** Null if no check that was due was put off. */
+  checkDelay: CheckDelay | null;
   /** When the credentials end, as far as it is known. */
   expiresAt: Date | null;
   expiryReason: ExpiryReason | null;
@@ -38,6 +45,7 @@ export async function loadHealth(
     lastCheckAt: verificationCheckedAt ?? null,
     nextCheckAt: isScheduled ? (connection.nextCheckAt ?? null) : null,
     lastGoodAt: lastVerifiedAt ?? null,
+    checkDelay: isScheduled ? (connection.checkDelay ?? null) : null,
     expiresAt: connection.expiresAt ?? null,
     expiryReason: connection.expiryReason ?? null,
   };

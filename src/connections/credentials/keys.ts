@@ -160,6 +160,7 @@ export function pendingColumns(method: AuthMethod, shown: Credentials['public'])
     account: null,
     verificationDetails: null,
     nextCheckAt: null,
+    checkDelay: null,
     ...noExpiry,
   };
 }

@@ -83,6 +83,7 @@ export type VerificationColumns = Pick<
   | 'account'
   | 'verificationDetails'
   | 'nextCheckAt'
+  | 'checkDelay'
 > &
   ExpiryColumns;
 
@@ -117,6 +118,7 @@ export function verificationColumns(
     ...expiryAfterVerification(method, result, { usedAt: checkedAt, account, details }, before),
     // The schedule of checks begins again.
     nextCheckAt: null,
+    checkDelay: null,
   };
 }
 

@@ -6,6 +6,7 @@ import { dayMs, warningDays } from '../credentials/expiry.ts';
 import { type Host, originSql, urlFields } from '../credentials/host.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import { HostCertificate } from '../host-certificate.entity.ts';
+import { toCertificateTarget } from './certificate-target.ts';
 
 /** A certificate without a warning now, and when the next one may be due: null if its row is deleted. */
 interface Other {
@@ -37,7 +38,7 @@ export async function warnOfCertificate(deps: ConnectionDeps, host: Host): Promi
         sql: 'update host_certificate set warned_at = ?, due_at = ? where org_id = ? and origin = ? and due_at = ?',
         params: [current, next, orgId, origin, certificate.dueAt],
       };
-      const targetName = `${origin} ${certificate.validTo.toISOString()}`;
+      const targetName = toCertificateTarget(origin, certificate.validTo);
       const event = {
         ...{ orgId, action: 'WARN_OF_CERTIFICATE' as const, outcome: 'OK' as const, targetName },
         ...serverActor,

@@ -1,7 +1,7 @@
 import { pageSize } from '../../common/pagination.ts';
 import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
-import type { AppConnection, ExpiryReason } from '../app-connection.entity.ts';
+import type { AppConnection, CheckDelay, ExpiryReason } from '../app-connection.entity.ts';
 import type { Health } from '../checks/load-health.ts';
 import { loadHistory, type StatusPeriod } from '../checks/load-history.ts';
 import { loadCertificate } from '../forecasts/load-certificate.ts';
@@ -55,6 +55,18 @@ export function defineHealth(
       },
     } satisfies Record<ExpiryReason, object>,
   });
+  const Delay = builder.objectRef<CheckDelay>('ConnectionCheckDelay').implement({
+    description: 'Why a check that was due was put off.',
+    fields: (t) => ({
+      since: t.field({
+        type: 'DateTime',
+        description: 'The time at which the check was due.',
+        resolve: ({ since }) => new Date(since),
+      }),
+      code: t.expose('code', { type: ErrorCodeEnum, description: 'The reason of the last attempt.' }),
+      message: t.exposeString('message', { description: 'The reason of the last attempt, in words.' }),
+    }),
+  });
   const Certificate = builder
     .objectRef<Pick<HostCertificate, 'validFrom' | 'validTo'>>('HostCertificate')
     .implement({
@@ -98,6 +110,12 @@ export function defineHealth(
         type: 'DateTime',
         nullable: true,
         description: 'The time at which the app last accepted the credentials in a check or verification.',
+      }),
+      checkDelay: t.expose('checkDelay', {
+        type: Delay,
+        nullable: true,
+        description:
+          'Since when a check is late, and why: mostly because the share of the connection in the rate limit of the app is spent. Null if none is.',
       }),
       expiresAt: t.expose('expiresAt', {
         type: 'DateTime',

@@ -1,10 +1,14 @@
 import type { Builder } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
 import { type ConnectionChange, subscribeToConnections } from '../operations/subscribe.ts';
+import { type HostChange, type hostChangeKinds, subscribeToHosts } from '../operations/subscribe-to-hosts.ts';
 import type { ConnectionTypes } from './types.ts';
 
-/** Defines the subscription `appConnectionChanged`. */
-export function defineConnectionWatch(builder: Builder, { Connection }: ConnectionTypes): void {
+/** Defines the subscriptions `appConnectionChanged` and `hostChanged`. */
+export function defineConnectionWatch(
+  builder: Builder,
+  { Connection, ErrorCodeEnum }: Pick<ConnectionTypes, 'Connection' | 'ErrorCodeEnum'>,
+): void {
   const Kind = builder.enumType('AppConnectionChangeKind', {
     description: 'The kinds of changes of a connection.',
     values: {
@@ -59,6 +63,57 @@ export function defineConnectionWatch(builder: Builder, { Connection }: Connecti
           ...args,
           assertStillAuthenticated,
         });
+      },
+      resolve: (change) => change,
+    }),
+  );
+  defineHostWatch(builder, ErrorCodeEnum);
+}
+
+function defineHostWatch(builder: Builder, ErrorCodeEnum: ConnectionTypes['ErrorCodeEnum']): void {
+  const Kind = builder.enumType('HostChangeKind', {
+    description: 'The kinds of changes of a host.',
+    values: {
+      UNREACHABLE: { description: 'It does not answer the checks of its connections.' },
+      RECOVERED: { description: 'It answers again.' },
+      CERTIFICATE_EXPIRING: { description: 'Its TLS certificate ends within 14 days, 7 days or a day.' },
+    } satisfies Record<(typeof hostChangeKinds)[number], object>,
+  });
+  const Change = builder.objectRef<HostChange>('HostChange').implement({
+    description: 'A change of a host, which concerns all connections to it.',
+    fields: (t) => ({
+      eventId: t.exposeString('eventId', {
+        description: 'The position of this event. Send it as `after` to receive all later events.',
+      }),
+      kind: t.field({ type: Kind, description: 'The kind of change.', resolve: ({ kind }) => kind }),
+      host: t.exposeString('host', { description: 'The host, as an origin: `https://example.okta.com`.' }),
+      code: t.expose('code', {
+        type: ErrorCodeEnum,
+        nullable: true,
+        description: 'Why it is unreachable. Null for other kinds.',
+      }),
+      certificateValidTo: t.expose('certificateValidTo', {
+        type: 'DateTime',
+        nullable: true,
+        description: 'The time at which its certificate ends. Null for other kinds.',
+      }),
+    }),
+  });
+  builder.subscriptionField('hostChanged', (t) =>
+    t.field({
+      type: Change,
+      description:
+        'Every outage of a host of the organisation, its end, and each warning of the end of its certificate: one event, ' +
+        'whatever the number of connections. Callers that are limited to projects or connections may not subscribe.',
+      args: {
+        after: t.arg.string({
+          description:
+            'The last `eventId` that the client received, also of `appConnectionChanged`. Absent: from now on.',
+        }),
+      },
+      subscribe: (_, args, context) => {
+        const { connections, assertStillAuthenticated = async () => requireCaller(context) } = context;
+        return subscribeToHosts(connections, requireCaller(context), { ...args, assertStillAuthenticated });
       },
       resolve: (change) => change,
     }),

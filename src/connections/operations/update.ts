@@ -133,7 +133,7 @@ export async function updateConnection(
         if (share !== undefined) connection.maxShareOfRateLimit = share;
         const { checkEvery } = input;
         const isIntervalChanged = checkEvery !== undefined && checkEvery !== connection.checkEvery;
-        if (isIntervalChanged) Object.assign(connection, { checkEvery, nextCheckAt: null });
+        if (isIntervalChanged) Object.assign(connection, { checkEvery, nextCheckAt: null, checkDelay: null });
         return [
           ...(isRenamed ? ['name'] : []),
           ...(isDescribed ? ['description'] : []),

@@ -53,6 +53,8 @@ export class BucketBudget {
   readonly #lease: ServerLease;
   readonly #queue = new FairQueue<Waiter>();
   #share = 0;
+  /** The checks that ask for a permit. */
+  #checks = 0;
   #exchanging: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
 
@@ -99,6 +101,34 @@ export class BucketBudget {
       const pause = this.#lease.findPause(currentTimeMs());
       if (pause?.isBlocked) throw this.#toError(pause);
       return this.#takeNow();
+    });
+  }
+
+  /**
+   * Takes a permit for a check of the schedule. If the share is spent, one permit of each further window is kept for the next
+   * attempt, so that callers who always spend the share do not put checks off for ever.
+   *
+   * @throws AppError `UPSTREAM_RATE_LIMITED` if there is none now
+   */
+  async takeForCheck(share: number): Promise<Permit> {
+    this.#share = share;
+    const permit = this.#queue.size === 0 ? this.#takeNow() : undefined;
+    if (permit) return permit;
+    this.#checks += 1;
+    try {
+      // One that is running has not asked for this permit.
+      if (this.#exchanging) await this.#exchange();
+      await this.#exchange();
+    } finally {
+      this.#checks -= 1;
+    }
+    return measuringRefusals(async () => {
+      const now = currentTimeMs();
+      const kept = this.#lease.takeForCheck(now);
+      if (kept) return kept;
+      const retryAt = now + roomRetryMs;
+      const pause = { retryAt, isBlocked: false, limit: null, ...this.#lease.findPause(now) };
+      throw this.#toError(pause);
     });
   }
 
@@ -183,7 +213,7 @@ export class BucketBudget {
     if (this.#queue.size > 0) this.#timer = setTimeout(() => this.#serve(), Math.max(1, retryAt - now));
   }
 
-  #toError({ isBlocked, limit, retryAt }: Pause): AppError {
+  #toError({ isBlocked, limit, retryAt }: Omit<Pause, 'isProvisional'>): AppError {
     const { bucket } = this.#key;
     if (isBlocked) return blockedError(this.#app, bucket, retryAt);
     if (limit === null) return unknownLimitError(this.#app, bucket, retryAt);
@@ -239,7 +269,7 @@ export class BucketBudget {
   #measureDemand(own: number) {
     const now = currentTimeMs();
     const callers = this.#queue.countCallers(({ deadline }) => deadline > now);
-    return { share: this.#share, waiting: this.#queue.size + own, callers };
+    return { share: this.#share, waiting: this.#queue.size + own, callers, checks: this.#checks };
   }
 }
 

@@ -16,13 +16,13 @@ export interface BudgetedConnection {
 
 /** Options of an outbound client with a rate budget. */
 export interface BudgetOptions {
-  /** Whether nothing is sent if the share is spent: what can wait is never more than the budget. */
-  isWithinShare?: boolean;
+  /** Whether it is for a check of the schedule, which can wait, so that nothing is sent if the share is spent. */
+  isCheck?: boolean;
 }
 
 /**
  * An outbound client whose requests to the app of a connection count in its rate budget, for what the server itself asks. They
- * are sent even if the share is spent, unless they are optional or `isWithinShare`, but not while the app refuses requests. Then they
+ * are sent even if the share is spent, unless they are optional or `isCheck`, but not while the app refuses requests. Then they
  * fail with `UPSTREAM_RATE_LIMITED`.
  */
 export function budgetedOutbound(
@@ -31,7 +31,7 @@ export function budgetedOutbound(
   { app, method: { use } }: { app: App; method: AuthMethod },
   credentials: Credentials,
   outbound: Outbound,
-  { isWithinShare = false }: BudgetOptions = {},
+  { isCheck = false }: BudgetOptions = {},
 ): Outbound {
   if (!use) return outbound;
   const { origin } = use.getOrigin(credentials);
@@ -42,13 +42,8 @@ export function budgetedOutbound(
       const budget = isCounted ? budgets.find(app, use, connection, url.pathname) : undefined;
       const share = getMaxShare(connection);
       const permit =
-        isWithinShare && !request.isOptional
-          ? await budget?.take({
-              callerId: 'server',
-              share,
-              deadline: currentTimeMs(),
-              signals: [request.signal],
-            })
+        isCheck && !request.isOptional
+          ? await budget?.takeForCheck(share)
           : await budget?.takeForServer(share);
       if (budget && !permit && request.isOptional)
         throw new OutboundError('BUSY', 'the share of the rate limit is spent');

@@ -2,13 +2,13 @@ import { currentTimeMs } from '../../common/clock.ts';
 import type { Database } from '../../database/database.ts';
 import {
   type BudgetReport,
-  exchange,
   type HeldPermits,
   isUnmetered,
   type Lease,
   type LimitObservation,
 } from './budget-state.ts';
 import { type BudgetKey, changeBudget, readBudget, type StoredBudget } from './budget-store.ts';
+import { exchange } from './exchange.ts';
 import type { Observation } from './read-observation.ts';
 
 /** The smallest number of permits that a server asks for in advance. */
@@ -24,6 +24,15 @@ export interface Permit {
   isCarried: boolean;
   /** Whether the limit of the app is not known yet: its response states it. */
   isProbe: boolean;
+}
+
+/** What a server asks for. */
+interface Demand {
+  /** The part of the limit that may be spent, in percent. */
+  share: number;
+  waiting: number;
+  callers: number;
+  checks: number;
 }
 
 interface HeldLease {
@@ -61,6 +70,8 @@ export class ServerLease {
   #seenChanges = 0;
   #known: StoredBudget | undefined;
   #lease: HeldLease | undefined;
+  /** A permit for a check, which callers cannot take. */
+  #checkPermit: { permit: Permit; validUntil: number } | undefined;
   /** The answer of the last exchange, if it had no permit. */
   #exhausted: { retryAt: number; recheckAt: number; isProvisional: boolean } | undefined;
   #blockedUntil = 0;
@@ -93,6 +104,15 @@ export class ServerLease {
     lease.permits -= 1;
     const isProbe = (this.#known?.state.limit ?? null) === null;
     return { windowId: lease.windowId, isCarried: lease.isCarried, isProbe };
+  }
+
+  /** Takes the permit that the last exchange has got for a check. */
+  takeForCheck(now: number): Permit | undefined {
+    const { permit, validUntil = 0 } = this.#checkPermit ?? {};
+    this.#checkPermit = undefined;
+    // Also one of a window that is not counted.
+    if (this.#isUnmeteredNow(now)) return notCounted;
+    return permit && now < validUntil ? permit : undefined;
   }
 
   /** Takes back the permit of a request that was not sent. Others can have it after the next exchange. */
@@ -155,9 +175,9 @@ export class ServerLease {
   /**
    * Reports to the budget that all servers share, and leases permits.
    *
-   * @param demand `waiting` requests, of `callers` that wait for longer than this exchange
+   * @param demand `waiting` requests, of `callers` that wait for longer than this exchange, and `checks`
    */
-  async exchange(demand: { share: number; waiting: number; callers: number }): Promise<void> {
+  async exchange(demand: Demand): Promise<void> {
     const isChanged = this.#seenChanges !== this.#changes.count;
     this.#seenChanges = this.#changes.count;
     const report = this.#takeReport(demand, currentTimeMs());
@@ -169,7 +189,7 @@ export class ServerLease {
       });
       this.#known = stored;
       this.#blockedUntil = Math.max(this.#blockedUntil, stored.state.blockedUntil);
-      this.#accept(lease, report.wanted, currentTimeMs());
+      this.#accept(lease, report, currentTimeMs());
     } catch (error) {
       // It is unknown what was stored. What was reported is lost, which spends too little rather than too much.
       this.#lease = undefined;
@@ -182,10 +202,7 @@ export class ServerLease {
     return this.#known !== undefined && isUnmetered(this.#known.state, now);
   }
 
-  #takeReport(
-    { share, waiting, callers }: { share: number; waiting: number; callers: number },
-    now: number,
-  ): BudgetReport {
+  #takeReport({ share, waiting, callers, checks }: Demand, now: number): BudgetReport {
     const lease = this.#lease;
     const isKept = lease !== undefined && now < lease.validUntil;
     if (lease && !isKept) this.#blockSize = minBlock;
@@ -197,6 +214,7 @@ export class ServerLease {
       share,
       wanted: Math.max(0, waiting + (isKnown ? this.#blockSize : 0) - inHand),
       callers,
+      checks,
       held: lease && lease.permits > 0 ? [...this.#returned, { ...lease, isKept }] : this.#returned,
       observation: this.#observation,
       settled: this.#settled,
@@ -212,8 +230,12 @@ export class ServerLease {
     return report;
   }
 
-  #accept(lease: Lease, wanted: number, now: number): void {
+  #accept(lease: Lease, { wanted, checks }: Pick<BudgetReport, 'wanted' | 'checks'>, now: number): void {
     const { windowId, isCarried, permits, retryAt, isProvisional } = lease;
+    if (lease.checks > 0) {
+      const permit = { windowId, isCarried, isProbe: (this.#known?.state.limit ?? null) === null };
+      this.#checkPermit = { permit, validUntil: lease.validUntil };
+    }
     const held = this.#lease?.windowId === windowId ? this.#lease : undefined;
     const validUntil = permits > 0 ? lease.validUntil : (held?.validUntil ?? now);
     const all = permits + (held?.permits ?? 0);
@@ -227,7 +249,8 @@ export class ServerLease {
       isComplete: permits > 0 && permits === wanted,
     };
     const recheckAt = Math.min(retryAt, now + renewalMs);
-    this.#exhausted = permits === 0 && wanted > 0 ? { retryAt, recheckAt, isProvisional } : undefined;
+    const isRefused = permits + lease.checks === 0 && wanted + checks > 0;
+    this.#exhausted = isRefused ? { retryAt, recheckAt, isProvisional } : undefined;
   }
 }
 

@@ -80,12 +80,13 @@ export function Health({ connection, isVerifying, onVerify }: HealthProps) {
 
 /** When the connection is checked, and when it last worked, as facts. */
 export function toHealthRows(connection: DetailedConnection) {
-  const { lastCheckAt, lastGoodAt, since, hostCertificate } = connection.health;
+  const { lastCheckAt, lastGoodAt, since, hostCertificate, checkDelay } = connection.health;
   return [
     ['Failing since', showTime(since)],
     ['Last worked', showTime(lastGoodAt) ?? 'Never'],
     ['Last check', showTime(lastCheckAt) ?? 'Never'],
     ['Next check', describeNextCheck(connection)],
+    ['Check is late', checkDelay && <Delay {...checkDelay} />],
     ['Certificate of the host', hostCertificate && <CertificateEnd {...hostCertificate} />],
   ] as const;
 }
@@ -99,22 +100,34 @@ function CertificateEnd({ validTo }: { validTo: string }) {
   );
 }
 
+function Delay({ since, message }: { since: string; message: string }) {
+  return (
+    <>
+      Due <RelativeTime at={since} />. {message}
+    </>
+  );
+}
+
 function showTime(at: string | null) {
   return at && <RelativeTime at={at} />;
 }
 
 const tokenExpiry = 'Okta API tokens expire after 30 days without a request.';
 
-function describeNextCheck({ health: { nextCheckAt, status }, checkEvery, method }: DetailedConnection) {
+function describeNextCheck({ health, checkEvery, method }: DetailedConnection) {
+  const { nextCheckAt, status } = health;
   const isToken = method === 'API_TOKEN';
-  if (nextCheckAt)
-    return (
-      <>
-        <RelativeTime at={nextCheckAt} isFuture />
-        {isToken && `. It also keeps the API token alive. ${tokenExpiry}`}
-      </>
-    );
   if (checkEvery === 0) return isToken ? `Checks are off. ${tokenExpiry}` : 'Checks are off';
-  if (status === 'REJECTED' || status === 'PENDING') return 'None until the credentials work';
-  return 'Within a minute';
+  if (!nextCheckAt && (status === 'REJECTED' || status === 'PENDING'))
+    return 'None until the credentials work';
+  return (
+    <>
+      {nextCheckAt ? (
+        <RelativeTime at={nextCheckAt} isFuture />
+      ) : (
+        `Within ${status === 'VERIFIED' ? `${checkEvery} h` : 'an hour'}`
+      )}
+      {isToken && `. It also keeps the API token alive. ${tokenExpiry}`}
+    </>
+  );
 }

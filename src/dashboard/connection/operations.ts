@@ -38,6 +38,10 @@ export const connectionQuery = graphql(
         health {
           lastCheckAt
           nextCheckAt
+          checkDelay {
+            since
+            message
+          }
           lastGoodAt
           history(first: 100) { from until status code isHostOutage }
         }

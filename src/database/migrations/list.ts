@@ -41,6 +41,7 @@ import { MailOptOuts } from './0062-mail-opt-outs.ts';
 import { AuditRetention } from './0063-audit-retention.ts';
 import { AuditStream } from './0065-audit-stream.ts';
 import { Capacity } from './0066-capacity.ts';
+import { CheckDelays } from './0069-check-delays.ts';
 import { UnfinishedImports } from './0070-unfinished-imports.ts';
 
 /** Every migration, in the order in which they run. A migration that has been released is never edited. */
@@ -88,5 +89,6 @@ export const migrations = [
   { name: '0063-audit-retention', class: AuditRetention },
   { name: '0065-audit-stream', class: AuditStream },
   { name: '0066-capacity', class: Capacity },
+  { name: '0069-check-delays', class: CheckDelays },
   { name: '0070-unfinished-imports', class: UnfinishedImports },
 ];
