@@ -9,6 +9,7 @@ import {
   scheduleConnections,
   spareUsedConnections,
 } from '../src/connections/checks/find-due.ts';
+import { connectionWork } from '../src/connections/connection-work.ts';
 import { purgeUnusedBudgets } from '../src/connections/rate-budget/budget-store.ts';
 import { countBudgets } from '../src/connections/rate-budget/count-budgets.ts';
 import { deleteExpiredUsage } from '../src/connections/usage/delete-usage.ts';
@@ -160,6 +161,32 @@ describe(`work for all organisations that finds nothing to do among ${rows} rows
 
   it.each(purges)('%s, once PostgreSQL plans the statement without its values', async (_, work) => {
     expect(await findExpensive(await record(work), countRowsReadByGenericPlan)).toEqual([]);
+  });
+});
+
+describe('scheduled work on connections', () => {
+  it('reaches another organisation while 2,000 connections of one are due', async () => {
+    const { client, orgId } = await server.newOrganisation();
+    await client.request(createMutation, okta());
+    const em = server.asOwner();
+    await em.execute(
+      `update app_connection set revoke_at = now() - interval '1 hour'
+        where id in (select id from app_connection where org_id <> ? limit 2000)`,
+      [orgId],
+    );
+    await em.execute('update app_connection set revoke_at = now() where org_id = ?', [orgId]);
+    try {
+      const work = connectionWork(server, {
+        ...{ name: 'test', intervalMs: 1_000, dueColumn: 'revoke_at', failure: 'failed' },
+        buildCondition: () => ({ sql: 'revoke_at is not null', params: [] }),
+        work: async () => undefined,
+      });
+      const due = await work.findDue();
+      expect(due.filter(({ group }) => group === orgId)).toHaveLength(1);
+      expect(due.length).toBeLessThan(1_000);
+    } finally {
+      await em.execute('update app_connection set revoke_at = null where revoke_at is not null');
+    }
   });
 });
 

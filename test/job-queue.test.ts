@@ -120,6 +120,20 @@ describe('the job queue', () => {
     expect(most()).toBe(1);
   });
 
+  test('runs all jobs of a group without waiting for the next poll', async () => {
+    const limits = { workers: 1, batchSize: 4, groupConcurrency: 2, pollSeconds: 3_600 };
+    const { name, queue, begun, until, most } = recordedQueue(limits);
+    const jobs = startQueue(queue);
+    const ids = Array.from({ length: 12 }, (_, index) => `job ${index}`);
+    await jobs.add(
+      name,
+      ids.map((id) => about(id)),
+    );
+    await until(() => begun.length === ids.length);
+    await jobs.stop();
+    expect(most()).toBeLessThanOrEqual(2);
+  });
+
   test('stores no error of a job', async () => {
     const failed = Promise.withResolvers<void>();
     const { name, queue } = recordedQueue({

@@ -66,6 +66,7 @@ export class JobQueue {
     }));
     await this.#boss?.insert(queue, inserts, em ? { db: toPgBossTransaction(em) } : {});
     const workerId = this.#workerIds.get(queue);
+    // One of them: workers that ask at the same time would exceed the limit of a group.
     if (workerId && !em) this.#boss?.notifyWorker(workerId);
   }
 
@@ -110,15 +111,19 @@ export class JobQueue {
     await boss.updateQueue(name, options);
     // pg-boss reads the queue now, and not when a transaction has the connection of the embedded database.
     await boss.findJobs(name, { limit: 1 });
-    const id = await boss.work<JobIds>(
-      name,
-      {
-        ...{ batchSize, groupConcurrency, localConcurrency: workers, pollingIntervalSeconds: pollSeconds },
-        ...{ burstWhenBatchFull: batchSize > 1, perJobResults: true },
-      },
-      (jobs) => Promise.all(jobs.map((job) => this.#run(queue, job))),
-    );
-    this.#workerIds.set(name, id);
+    for (let count = 1; count <= workers; count += 1) {
+      const id: string = await boss.work<JobIds>(
+        name,
+        { batchSize, groupConcurrency, pollingIntervalSeconds: pollSeconds, perJobResults: true },
+        async (jobs) => {
+          const results = await Promise.all(jobs.map((job) => this.#run(queue, job)));
+          // It asks again at once. pg-boss does that only after full batches, and those of a busy group never are.
+          boss.notifyWorker(id);
+          return results;
+        },
+      );
+      if (count === 1) this.#workerIds.set(name, id);
+    }
   }
 
   async #run(queue: Queue, job: { id: string; data: JobIds; signal: AbortSignal }) {

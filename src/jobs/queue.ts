@@ -13,7 +13,7 @@ export interface Queue {
   pollSeconds: number;
   /** How many workers each server has. */
   workers: number;
-  /** How many jobs a worker takes at once. It takes the next ones when all of them have ended. */
+  /** How many jobs a worker takes at once. It takes the next ones, without waiting, when all of them have ended. */
   batchSize: number;
   /** The most jobs of a group that run at the same time on all servers. */
   groupConcurrency: number;

@@ -1,13 +1,9 @@
-import { isEnabledSql } from '../../audit/trail-head.ts';
 import { currentTime } from '../../common/clock.ts';
 import type { ScheduledWork } from '../../jobs/schedule.ts';
-import { connectionWork, type DueConnection } from '../connection-work.ts';
+import { connectionWork } from '../connection-work.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import { rotateDue } from './rotate-due.ts';
 import { isOldSql, latestLook } from './rotation-schedule.ts';
-
-/** The most connections in one round. */
-const maxConnections = 100;
 
 /**
  * The rotation of the keys of this server that are old, and further attempts to use new ones, in one job for each connection.
@@ -19,26 +15,24 @@ export function keyRotations(deps: ConnectionDeps, days: number, intervalMs: num
   return connectionWork(deps, {
     name: 'rotate-key',
     intervalMs,
-    findDue: () => findDue(deps, days),
+    dueColumn: 'keys_due_at',
+    buildCondition: () => buildDueCondition(days),
     work: ({ orgId, connectionId: id }, signal) => rotateDue(deps, { orgId, id }, days, signal),
     failure: 'connections whose keys are due could not be found',
   });
 }
 
 /**
- * Finds the connections whose keys are due, those with a new key first, and those that a server with a wrong clock has postponed. A
+ * The connections whose keys are due, those with a new key first, and those that a server with a wrong clock has postponed. A
  * connection with a key of the caller is due if keys that servers had made for it are still to be removed.
  */
-function findDue({ database }: ConnectionDeps, days: number): Promise<DueConnection[]> {
+function buildDueCondition(days: number) {
   const now = currentTime();
-  return database.asSystem().execute(
-    `select org_id as "orgId", id as "connectionId" from app_connection
-      where deleted_at is null and ((is_platform_managed_credentials and (keys_due_at <= ? or keys_due_at > ?
+  return {
+    sql: `deleted_at is null and ((is_platform_managed_credentials and (keys_due_at <= ? or keys_due_at > ?
         or (keys_due_at is null and last_verified_at is not null and (keys @> '[{"state": "PENDING"}]'
           or (verification_status <> 'REJECTED' and ${isOldSql})))))
-          or (not is_platform_managed_credentials and (keys_due_at <= ? or keys_due_at > ?)))
-        and ${isEnabledSql('org_id')}
-      order by keys_due_at limit ${maxConnections}`,
-    [now, latestLook(now), now, days, days, now, latestLook(now)],
-  );
+          or (not is_platform_managed_credentials and (keys_due_at <= ? or keys_due_at > ?)))`,
+    params: [now, latestLook(now), now, days, days, now, latestLook(now)],
+  };
 }
