@@ -131,6 +131,20 @@ describe('the verification of a service app', () => {
     });
   });
 
+  it('names the key if Okta does not tell whether it knows the client', async () => {
+    const { id, clientId, key } = await connect({ instanceUrl: host.origin });
+    host.behave(
+      okta.behavingAt({
+        [tokenPath]: text('{"error":"invalid_client"}', 401),
+        [`/.well-known/openid-configuration?client_id=${clientId}`]: text('{}', 404),
+      }),
+    );
+    expect(await check(id)).toMatchObject({
+      code: 'CREDENTIALS_REJECTED',
+      message: expect.stringContaining(`or the app does not have the key ${key.keyId} of this connection`),
+    });
+  });
+
   it.each([
     ['that has no key', []],
     ['that has another key', [{ kty: 'EC', crv: 'P-256', kid: 'another', x: 'AA', y: 'AA' }]],
@@ -218,6 +232,54 @@ describe('the verification of a service app', () => {
     const { id } = await connectApp();
     await standIn.answerNext(tokenPath, { status: 200, content: '<!doctype html>' });
     expect(await check(id)).toMatchObject({ status: 'REJECTED', code: 'NOT_AN_OKTA_ORG' });
+  });
+});
+
+describe('the verification of a service app whose access tokens the API does not accept', () => {
+  const bearer = { access_token: 'a-token', token_type: 'Bearer', expires_in: 3_600 };
+  const invalid = '{"errorCode":"E0000011","errorSummary":"Invalid token provided"}';
+
+  it.each([
+    ['does not say why', bearer, {}, /its API does not accept them/],
+    ['asks for DPoP', bearer, { 'www-authenticate': 'DPoP algs="ES256"' }, /asks for a proof of possession/],
+    [
+      'asks for a nonce',
+      bearer,
+      { 'www-authenticate': 'DPoP error="use_dpop_nonce"', 'dpop-nonce': 'a-nonce' },
+      /asks for a proof of possession/,
+    ],
+    [
+      'refuses each proof',
+      { ...bearer, token_type: 'DPoP' },
+      { 'www-authenticate': 'DPoP error="invalid_dpop_proof"' },
+      /its API does not accept them/,
+    ],
+  ])('is rejected if the API %s', async (_, token, headers, message) => {
+    const { id } = await connect({ instanceUrl: host.origin });
+    host.behave(
+      okta.behavingAt({
+        [tokenPath]: okta.json(token),
+        '/api/v1/users?limit=1': text(invalid, 401, headers),
+        '/api/v1/groups?limit=1': text(invalid, 401, headers),
+      }),
+    );
+    expect(await check(id)).toMatchObject({
+      status: 'REJECTED',
+      code: 'CREDENTIALS_REJECTED',
+      message: expect.stringMatching(message),
+    });
+  });
+
+  it('is not rejected because of one path', async () => {
+    const { id } = await connect({ instanceUrl: host.origin });
+    host.behave(
+      okta.behavingAt({
+        [tokenPath]: okta.json(bearer),
+        '/api/v1/users?limit=1': text(invalid, 401),
+        '/api/v1/groups?limit=1': okta.json([]),
+      }),
+    );
+    expect(await check(id)).toMatchObject({ status: 'VERIFIED', details: { hasAdminRole: true } });
   });
 });
 

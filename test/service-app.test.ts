@@ -187,7 +187,7 @@ describe('a service app whose key this server makes', () => {
   });
 
   test.each([
-    ['0oaunknown0000000001', 'CREDENTIALS_REJECTED', 'knows no app with this client id'],
+    ['0oaunknown0000000001', 'CREDENTIALS_REJECTED', 'Okta knows no app with this client id.'],
     [
       '0oaungranted00000001',
       'INSUFFICIENT_PERMISSIONS',

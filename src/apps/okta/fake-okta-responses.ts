@@ -78,6 +78,8 @@ export function respondAsOkta({
   if (pathname === '/.well-known/okta-organization') {
     return method === 'GET' ? ok(metadata) : oktaError('E0000022');
   }
+  if (pathname === '/.well-known/openid-configuration')
+    return respondToClientMetadata(new URLSearchParams(query).get('client_id') ?? '');
   if (pathname === '/api/v1/api-tokens/current') return respondToRevocation(method, authorization);
   const resource = findResource(pathname, new URLSearchParams(query));
   if (!resource) return oktaError('E0000007');
@@ -87,6 +89,24 @@ export function respondAsOkta({
   if (method !== 'GET') return oktaError('E0000022');
   const demo = demoTokens.find(([prefix]) => token.startsWith(prefix));
   return demo ? oktaError(demo[1]) : ok(resource.body, resource.headers);
+}
+
+/** A client whose id begins with this does not exist. */
+export const unknownClient = '0oaunknown';
+
+function respondToClientMetadata(clientId: string): FakeOktaResponse {
+  if (!clientId.startsWith(unknownClient)) return ok({ issuer: fakeOrigin });
+  const summary = 'Invalid value for `client_id` parameter';
+  return {
+    status: 400,
+    headers: { 'content-type': 'application/json' },
+    body: {
+      errorCode: 'invalid_client',
+      errorSummary: summary,
+      errorLink: 'invalid_client',
+      errorCauses: [],
+    },
+  };
 }
 
 /** API tokens that were revoked, until the server ends. */

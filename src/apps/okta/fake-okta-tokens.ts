@@ -3,7 +3,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { decodeJwt, EmbeddedJWK, jwtVerify } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { fakeOrigin } from './fake-okta-organisation.ts';
-import type { FakeOktaResponse, FakeToken } from './fake-okta-responses.ts';
+import { type FakeOktaResponse, type FakeToken, unknownClient } from './fake-okta-responses.ts';
 
 const lifetimeSeconds = 3_600;
 /** The clock of the database, by which proofs are dated, can be ahead of the clock of this process. */
@@ -15,7 +15,7 @@ const nonce = randomUUID();
 
 /** Client ids that lead to errors, by their beginning, for demonstrations. Every other client and its key are valid. */
 const demoClients: readonly (readonly [string, string])[] = [
-  ['0oaunknown', 'invalid_client'],
+  [unknownClient, 'invalid_client'],
   ['0oaungranted', 'invalid_scope'],
   ['0oadenied', 'access_denied'],
 ];

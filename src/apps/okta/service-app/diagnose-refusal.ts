@@ -7,6 +7,7 @@ import {
   diagnoseTokenFailure,
   missingScopes,
   unknownClient,
+  unknownClientOrKey,
   unknownKey,
   withClock,
 } from './token-failure.ts';
@@ -25,8 +26,7 @@ export async function diagnoseRefusal(
 ): Promise<Finding> {
   const finding = diagnoseTokenFailure(error);
   if (finding.status !== 'REJECTED') return finding;
-  if (error.code === 'invalid_client')
-    return withClock(await diagnoseClient(client, finding, outbound), clock);
+  if (error.code === 'invalid_client') return withClock(await diagnoseClient(client, outbound), clock);
   if (error.code === 'invalid_scope') return diagnoseScopes(oauth, client, outbound);
   return withClock(finding, clock);
 }
@@ -34,7 +34,6 @@ export async function diagnoseRefusal(
 /** The public metadata for a client is an error if there is no such client, and needs nothing secret. */
 async function diagnoseClient(
   { tokenUrl, clientId, keyId }: TokenClient,
-  finding: Finding,
   outbound: Outbound,
 ): Promise<Finding> {
   const url = new URL('/.well-known/openid-configuration', tokenUrl);
@@ -45,7 +44,7 @@ async function diagnoseClient(
   if (response?.status === 200) return unknownKey(keyId);
   const { errorCode, error } = Object(parseJson(response?.body ?? ''));
   const isUnknown = response?.status === 400 && [errorCode, error].includes('invalid_client');
-  return isUnknown ? unknownClient : finding;
+  return isUnknown ? unknownClient : unknownClientOrKey(keyId);
 }
 
 async function diagnoseScopes(oauth: OAuth, client: TokenClient, outbound: Outbound): Promise<Finding> {

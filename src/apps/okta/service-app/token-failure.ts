@@ -33,6 +33,19 @@ export function unknownKey(keyId: string): diagnosis.Finding {
   };
 }
 
+/** Okta does not tell whether it lacks the app or its key. */
+export function unknownClientOrKey(keyId?: string): diagnosis.Finding {
+  const key = keyId === undefined ? 'the key' : `the key ${keyId}`;
+  return {
+    status: 'REJECTED',
+    code: 'CREDENTIALS_REJECTED',
+    message:
+      'Okta does not accept the client: it knows no app with this client id, or the app does not have ' +
+      `${key} of this connection.`,
+    remedy: `Compare the client id ${credentials}. There, ${publicKeys}.`,
+  };
+}
+
 /** @param uncertain further scopes, of which at least one is missing */
 export function missingScopes(
   missing: readonly string[],
@@ -56,14 +69,7 @@ export function missingScopes(
 
 /** What the other errors of Okta's token endpoint mean, and what to do. */
 const findings: Readonly<Record<string, diagnosis.Finding>> = {
-  invalid_client: {
-    status: 'REJECTED',
-    code: 'CREDENTIALS_REJECTED',
-    message:
-      'Okta does not accept the client: it knows no app with this client id, or the app does not have the key of this ' +
-      'connection.',
-    remedy: `Compare the client id ${credentials}. There, ${publicKeys}.`,
-  },
+  invalid_client: unknownClientOrKey(),
   invalid_scope: missingScopes([], ['all of those asked for']),
   unauthorized_client: {
     status: 'REJECTED',

@@ -18,6 +18,7 @@ import { diagnoseRefusal } from './diagnose-refusal.ts';
 import { describeServiceApp, findOrganisationName } from './service-app-details.ts';
 import { toTokenClient } from './token-client.ts';
 import { missingScopes, subject } from './token-failure.ts';
+import { findTokenRefusal } from './token-refusal.ts';
 
 /** How long a verification takes at most. */
 const maxVerificationMs = 10_000;
@@ -88,12 +89,17 @@ async function verifyClient(
   const findName = () => findOrganisationName(scopes, (path) => ask(path, optional));
   // It decides nothing, and does not wait for what does.
   const name = wantsDetails ? findName() : undefined;
-  const role = await findAdminRole({ clientId, scopes }, (path) =>
-    ask(path, outbound).catch((error: unknown) => {
+  const answers: OutboundResponse[] = [];
+  const role = await findAdminRole({ clientId, scopes }, async (path) => {
+    const answer = await ask(path, outbound).catch((error: unknown) => {
       if (error instanceof OutboundError && error.reason === 'ABORTED') throw error;
       return undefined;
-    }),
-  );
+    });
+    if (answer) answers.push(answer);
+    return answer;
+  });
+  const refused = findTokenRefusal(answers, token.type);
+  if (refused) return { ...refused, upstreamRequestId: readLastRequestId() };
   if (role.hasAdminRole === false) return { ...noAdminRole, upstreamRequestId: readLastRequestId() };
   return {
     status: 'VERIFIED',
