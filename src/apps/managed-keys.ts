@@ -23,6 +23,8 @@ export interface KeysToRegister {
   add?: PublicKey;
   /** The ids of keys. */
   remove?: readonly string[];
+  /** Whether the key of the credentials can be among them, which is removed last. Otherwise it stays. */
+  removesOwn?: boolean;
 }
 
 /** Why an app has not added or removed keys, and what to do. Whole sentences, which name the keys. */
@@ -32,10 +34,13 @@ export interface KeyRegistrationFailure {
   remedy: string;
 }
 
-/** `UNSUPPORTED`: the credentials do not allow it, or the app fetches the keys. `FAILED`: it can be tried again. */
+/**
+ * `UNSUPPORTED`: the credentials do not allow it, or the app fetches the keys. `FAILED`: it can be tried again. `left`: the ids of those
+ * that were to be removed and were not, if it is not all of them.
+ */
 export type KeyRegistration =
   | { status: 'DONE' | 'UNSUPPORTED' }
-  | ({ status: 'FAILED' } & KeyRegistrationFailure);
+  | ({ status: 'FAILED'; left?: readonly string[] } & KeyRegistrationFailure);
 
 /** How a method authenticates with a key pair, which this server can make. Nobody ever sees its private key then. */
 export interface ManagedKeys<Session = unknown> {
@@ -56,7 +61,7 @@ export interface ManagedKeys<Session = unknown> {
   /**
    * Adds and removes keys at the app, which the credentials may be allowed to do. It can be repeated. Absent: only a person can.
    *
-   * @param credentials those in use, whose key stays
+   * @param credentials those in use; for `removesOwn`, those that others have replaced
    * @param session that of the connection
    * @throws OutboundError if `signal` aborts
    */
@@ -67,6 +72,13 @@ export interface ManagedKeys<Session = unknown> {
     signal: AbortSignal | undefined,
     session: Session,
   ): Promise<KeyRegistration>;
+  /** Absent: the app keeps the keys of all connections in one place. */
+  client?: {
+    /** The public field that names the client of the app that has the keys. With another value, keys stay at the former client. */
+    field: string;
+    /** Says which keys of this server a client still has that the connection no longer uses, and what a person does there. */
+    describeLeft(former: Credentials['public'], keyIds: readonly string[]): KeyRegistrationFailure;
+  };
   /** What a connection says until the app knows its key. */
   pending: { message: string; remedy: string };
 }

@@ -36,7 +36,7 @@ export const auditActions = {
   REGISTER_CONNECTION_KEY:
     'The app has not let the server add or remove a key of a connection, for another reason than before. `outcome` has the code, and the id of the key is in `targetName`.',
   REMOVE_CONNECTION_KEY:
-    'The server has removed a key at the app that another one had replaced. Its id is in `targetName`.',
+    'The server has removed a key at the app that another one had replaced, or that a former client of the app had. Its id is in `targetName`. If the app keeps it, `outcome` has the code.',
   USE_CONNECTION:
     'Requests to an app through a connection. Each write is recorded, with method, path and status in `targetName`; reads are counted, and recorded once a minute.',
   VALIDATE_CREDENTIALS: 'Validation of credentials without storing them. Only refusals are recorded.',

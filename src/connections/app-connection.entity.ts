@@ -84,6 +84,8 @@ export interface PendingRevocation {
   publicCredentials: Readonly<Record<string, string>>;
   /** In RFC 3339. */
   requestedAt: string;
+  /** The ids of keys of this server that are removed with them at the app. Absent: they are revoked. */
+  keyIds?: string[];
 }
 
 /** The last verification of a pending conversion, which the app has not accepted yet. */

@@ -39,7 +39,7 @@ const keyRegistrationFailure = z
   })
   .meta({
     description:
-      'Why the app has not let this server add or remove keys when that was tried last. Absent if it has, or if nobody tried.',
+      'Why the app has not let this server add or remove keys when that was tried last, or which keys a former client of the app still has. Absent if there is nothing to say.',
   });
 
 /** The schema of the public part of the credentials. */

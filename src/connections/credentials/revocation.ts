@@ -58,14 +58,19 @@ function isSame(one: Secret, other: Secret | undefined): boolean {
  *
  * @param before the connection with the credentials to revoke
  * @param stored its opened credentials
+ * @param keyIds the ids of the keys that are removed at the app instead
  */
 export function addRevocation(
   before: AppConnection,
   stored: StoredCredentials,
+  keyIds?: string[],
 ): { columns: RevocationColumns; inactive: NonNullable<StoredCredentials['inactive']> } {
   const now = currentTime();
   const { method, publicCredentials } = before;
-  const revocation = { id: randomUUID(), method, publicCredentials, requestedAt: now.toISOString() };
+  const revocation = {
+    ...{ id: randomUUID(), method, publicCredentials, requestedAt: now.toISOString() },
+    ...(keyIds && { keyIds }),
+  };
   return {
     columns: {
       revocations: [...(before.revocations ?? []), revocation],

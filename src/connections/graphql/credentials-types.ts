@@ -90,7 +90,7 @@ export function defineCredentials(builder: Builder, apps: readonly App[], verifi
                 type: KeyTypes.Failure,
                 nullable: true,
                 description:
-                  'Why the app has not let this server add or remove keys when that was tried last; null if it has, or if nobody tried.',
+                  'Why the app has not let this server add or remove keys when that was tried last, or which keys a former client of the app still has; null if there is nothing to say.',
               }),
             }),
         }),

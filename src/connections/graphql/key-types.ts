@@ -44,7 +44,8 @@ function defineKey(builder: Builder) {
 /** Defines `KeyRegistrationFailure`. */
 function defineFailure(builder: Builder, { ErrorCodeEnum }: ErrorCodes) {
   return builder.objectRef<StoredKeyFailure>('KeyRegistrationFailure').implement({
-    description: 'Why the app has not let this server add or remove keys, which is tried again.',
+    description:
+      'Why the app has not let this server add or remove keys, or which keys a person has to remove there.',
     fields: (t) => ({
       since: t.field({
         type: 'DateTime',

@@ -13,6 +13,7 @@ import {
   noConversion,
   replaceConversionSecrets,
 } from '../credentials/conversion.ts';
+import { isOtherClient, leaveKeys } from '../credentials/former-keys.ts';
 import { retireKeys } from '../credentials/key-states.ts';
 import { type KeyColumns, needsKeyPair, prepareKeys } from '../credentials/keys.ts';
 import { addRevocation, assertRevocable } from '../credentials/revocation.ts';
@@ -190,15 +191,18 @@ async function completeConversion(
     prepared.credentials,
     options,
   );
-  const revocation = isRevoked ? addRevocation(before, stored) : undefined;
+  const { method: old } = resolveAppAndMethod(deps, before);
+  const replaced = isRevoked
+    ? addRevocation(before, stored)
+    : leaveKeys(old, before, stored, prepared.credentials.public);
   // A rotation that waits for the app ends with the key that it replaces.
-  const inactive = withoutNextPrivateKey(replaceConversionSecrets({ ...stored, ...revocation }));
+  const inactive = withoutNextPrivateKey(replaceConversionSecrets({ ...stored, ...replaced }));
   const credentials = { ...prepared.credentials, inactive };
   const owner = { app, method, orgId: before.orgId, connectionId: before.id };
   const sealed = await sealCredentials(deps, owner, credentials);
   const columns = {
     ...{ method: method.id, keyRegistrationFailure: null },
-    ...{ ...prepared.columns, ...verification, ...sealed, ...noConversion, ...revocation?.columns },
+    ...{ ...prepared.columns, ...verification, ...sealed, ...noConversion, ...replaced?.columns },
     ...keepKeysToRemove(before, method, prepared),
   };
   return { columns, credentials, fields: listConvertedFields(before, method, prepared.credentials) };
@@ -207,11 +211,12 @@ async function completeConversion(
 /** Keeps the keys of the server that a key of the caller replaces until they are removed at the app, if the credentials may do that. */
 function keepKeysToRemove(
   before: AppConnection,
-  { id, managedKeys }: AuthMethod,
+  method: AuthMethod,
   { credentials, columns }: { credentials: Credentials; columns: KeyColumns },
 ): Partial<AppConnection> {
-  const isPossible = before.method === id && managedKeys?.mayRegister?.(credentials);
+  const isPossible = before.method === method.id && method.managedKeys?.mayRegister?.(credentials);
   if (!isPossible || !before.isPlatformManagedCredentials) return {};
+  if (isOtherClient(method, before, credentials.public)) return {};
   const now = currentTime();
   return {
     keys: [...retireKeys(before, now), ...(columns.keys ?? [])],

@@ -3,6 +3,7 @@ import type { Caller } from '../../identity/caller.ts';
 import { applyAnnotations } from '../annotations.ts';
 import type { AppConnection } from '../app-connection.entity.ts';
 import { pickExpiry } from '../credentials/expiry.ts';
+import { isOtherClient, leaveKeys } from '../credentials/former-keys.ts';
 import { findUrlField } from '../credentials/host.ts';
 import { isUntried, pendingColumns, prepareChangedKeys } from '../credentials/keys.ts';
 import { mergeCredentials } from '../credentials/merge.ts';
@@ -80,8 +81,9 @@ export async function updateConnection(
       const isMoved = merged?.fields.includes(findUrlField(method) ?? '') ?? false;
       if (isMoved) await assertUseAcknowledged(deps, caller, id, input.acknowledgeUse);
       const prepared = merged && (await prepareChangedKeys(method, before, merged));
+      const isMoving = prepared && isOtherClient(method, before, prepared.credentials.public);
       const stored =
-        input.revokeOldToken || (prepared && hasInactiveSecrets(before))
+        input.revokeOldToken || (prepared && (isMoving || hasInactiveSecrets(before)))
           ? await openCredentials(deps, em, before)
           : undefined;
       if (stored && input.revokeOldToken) {
@@ -89,9 +91,10 @@ export async function updateConnection(
         await assertRevocable(deps, before, method, { stored, secret });
       }
       const revocation = stored && input.revokeOldToken ? addRevocation(before, stored) : undefined;
+      const former = stored && prepared && leaveKeys(method, before, stored, prepared.credentials.public);
       const credentials = prepared && {
         ...prepared.credentials,
-        inactive: revocation?.inactive ?? stored?.inactive ?? {},
+        inactive: revocation?.inactive ?? former?.inactive ?? stored?.inactive ?? {},
       };
       const columns = prepared && {
         ...prepared.columns,
@@ -113,6 +116,7 @@ export async function updateConnection(
         ...(before.isPlatformManagedCredentials && pickExpiry(before)),
         // It was about the old credentials.
         keyRegistrationFailure: null,
+        ...former?.columns,
         // It was about the old URL.
         ...(isMoved && { conversionVerification: null }),
       };
@@ -142,6 +146,7 @@ export async function updateConnection(
           ...(isIntervalChanged ? ['checkEvery'] : []),
           ...(merged?.fields ?? []).map((field) => `credentials.${field}`),
           ...(revocation ? ['revocation'] : []),
+          ...(former?.fields ?? []),
         ];
       };
       return mapNameConflict(before, () =>

@@ -12,6 +12,7 @@ import {
   toConversionVerification,
   toConverted,
 } from '../credentials/conversion.ts';
+import { isOtherClient, leaveKeys } from '../credentials/former-keys.ts';
 import { listRetiredKeys } from '../credentials/key-states.ts';
 import { addRevocation } from '../credentials/revocation.ts';
 import { assertSameCredentials, type StoredCredentials, sealCredentials } from '../credentials/seal.ts';
@@ -51,17 +52,21 @@ export async function verifyConversion(
     await storeRefusal(deps, caller, before, result);
     return false;
   }
-  const revocation = before.conversion?.revokeOldToken ? addRevocation(before, stored) : undefined;
-  const credentials = { ...pending, inactive: replaceConversionSecrets({ ...stored, ...revocation }) };
+  const { method: old } = resolveAppAndMethod(deps, before);
+  const replaced = before.conversion?.revokeOldToken
+    ? addRevocation(before, stored)
+    : leaveKeys(old, before, stored, publicCredentials);
+  const credentials = { ...pending, inactive: replaceConversionSecrets({ ...stored, ...replaced }) };
   const { isPlatformManagedCredentials } = converted;
-  const keys = [...listRetiredKeys(before), ...(converted.keys ?? [])];
+  const retired = isOtherClient(old, before, publicCredentials) ? [] : listRetiredKeys(before);
+  const keys = [...retired, ...(converted.keys ?? [])];
   const columns = {
     ...{ method: method.id, keyRegistrationFailure: null },
     ...{ keys, isPlatformManagedCredentials },
     ...verificationColumns(method, result, currentTime()),
     ...(await sealCredentials(deps, { app, method, orgId, connectionId: id }, credentials)),
     ...noConversion,
-    ...revocation?.columns,
+    ...replaced?.columns,
   };
   await changeConnection(deps, caller, {
     target: { id },

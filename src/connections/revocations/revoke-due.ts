@@ -1,10 +1,10 @@
 import type { Credentials } from '../../apps/credentials.ts';
-import type { AuditEvent } from '../../audit/audit-event.entity.ts';
 import { storeWithEvents } from '../../audit/audited-change.ts';
 import { type RecordedEvent, serverActor } from '../../audit/hash-chain.ts';
 import { currentTime, currentTimeMs } from '../../common/clock.ts';
 import { safeErrorFields } from '../../common/log.ts';
 import { AppConnection, type PendingRevocation } from '../app-connection.entity.ts';
+import { toStoredFailure } from '../credentials/former-keys.ts';
 import { openRevocation, removeRevocation } from '../credentials/revocation.ts';
 import {
   assertSameCredentials,
@@ -15,14 +15,12 @@ import {
 } from '../credentials/seal.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 import { signedUpdate } from '../persistence/signed-update.ts';
+import { type Attempt, removeFormerKeys } from './remove-former-keys.ts';
 
 const minRetryMs = 5_000;
 const maxRetryMs = 3_600_000;
 /** How long a revocation is tried, in milliseconds. */
 const maxAgeMs = 86_400_000;
-/** The outcomes after which a revocation is not tried again. */
-const finalOutcomes: readonly AuditEvent['outcome'][] = ['OK', 'CONNECTION_IN_USE'];
-
 /**
  * Revokes the credentials of a connection that others have replaced, if they are due. A failure is tried again, each time after
  * twice as long, up to an hour, and given up after a day. Then, as after a success, they are deleted with an audit event. Credentials
@@ -45,10 +43,10 @@ export async function revokeDue(
     if (!revocation) return postpone(deps, connection, connection.revocations);
     tried.add(revocation.id);
     try {
-      const outcome = await tryToRevoke(deps, connection, revocation, signal);
+      const attempt = await tryToRevoke(deps, connection, revocation, signal);
       const ageMs = currentTimeMs() - Date.parse(revocation.requestedAt);
-      if (finalOutcomes.includes(outcome) || ageMs >= maxAgeMs)
-        await retryIfReplaced(() => finish(deps, orgId, id, revocation, outcome));
+      if (attempt.isFinal || ageMs >= maxAgeMs)
+        await retryIfReplaced(() => finish(deps, orgId, id, revocation, attempt));
     } catch (error) {
       if (signal.aborted) throw error;
       deps.log.error(
@@ -81,10 +79,12 @@ async function tryToRevoke(
   connection: AppConnection,
   revocation: PendingRevocation,
   signal: AbortSignal,
-): Promise<AuditEvent['outcome']> {
+): Promise<Attempt> {
   const { orgId, app } = connection;
   const resolved = resolveAppAndMethod(deps, { app, method: revocation.method });
   const { method } = resolved;
+  const { keyIds } = revocation;
+  if (keyIds) return removeFormerKeys(deps, connection, { ...revocation, keyIds }, signal);
   if (!method.revoke) throw new TypeError(`Credentials of ${method.id} cannot be revoked.`);
   const em = deps.database.forOrganisation(orgId);
   const stored = await openCredentials(deps, em, connection);
@@ -93,11 +93,11 @@ async function tryToRevoke(
   const credentialsHash = await hashCredentials(deps, { ...resolved, orgId }, replaced);
   const others = { orgId, credentialsHash, deletedAt: null };
   if (haveSameSecret(stored, replaced) || (await em.count(AppConnection, others)) > 0)
-    return 'CONNECTION_IN_USE';
+    return { outcome: 'CONNECTION_IN_USE', isFinal: true };
   const outbound = deps.outbound.onBehalfOf({ orgId, callerId: `${orgId} revocations` });
   const result = await method.revoke(replaced, outbound, signal);
   signal.throwIfAborted();
-  return result.isRevoked ? 'OK' : result.code;
+  return result.isRevoked ? { outcome: 'OK', isFinal: true } : { outcome: result.code, isFinal: false };
 }
 
 function haveSameSecret({ secret: one }: Credentials, { secret: other }: Credentials): boolean {
@@ -110,7 +110,7 @@ async function finish(
   orgId: string,
   id: string,
   revocation: PendingRevocation,
-  outcome: AuditEvent['outcome'],
+  attempt: Attempt,
 ): Promise<void> {
   const before = await readConnection(deps, orgId, id);
   if (!before?.revocations?.some((each) => each.id === revocation.id)) return;
@@ -119,12 +119,8 @@ async function finish(
   const { columns, credentials } = removeRevocation(before, stored, revocation);
   const owner = { ...resolveAppAndMethod(deps, before), orgId, connectionId: id };
   const sealed = await sealCredentials(deps, owner, credentials);
-  const { name: connectionName, projectId } = before;
-  const event: RecordedEvent = {
-    ...{ orgId, action: 'REVOKE_TOKEN', connectionId: id, connectionName, projectId },
-    ...serverActor,
-    ...{ outcome, fields: ['revocation'] },
-  };
+  const events = describeEnd(before, revocation, attempt);
+  const { left } = attempt;
   await storeWithEvents(deps, orgId, {
     row: { entity: AppConnection, id },
     prepare: async (em, { sealKeyId }) => {
@@ -132,15 +128,33 @@ async function finish(
       if (!current) return { events: [], result: undefined };
       (await deps.vault.rowMacs(em)).verify(em, AppConnection, current);
       assertSameCredentials(current, before);
-      const after = { ...current, ...columns, ...sealed };
+      const noticed = left && { keyRegistrationFailure: toStoredFailure(left.failure) };
+      const after = { ...current, ...columns, ...noticed, ...sealed };
       const { update, readMac } = await signedUpdate(deps, em, sealKeyId, {
         before: current,
         after,
         credentials,
       });
-      return { events: [event], updates: [update], readMac, result: undefined };
+      return { events, updates: [update], readMac, result: undefined };
     },
   });
+}
+
+/** Returns the events of a revocation that has ended: one, or one for each key. */
+function describeEnd(
+  { id: connectionId, orgId, name: connectionName, projectId }: AppConnection,
+  { keyIds }: PendingRevocation,
+  { outcome, left }: Attempt,
+): RecordedEvent[] {
+  const fields = ['revocation', ...(left ? ['credentials.keyRegistrationFailure'] : [])];
+  const about = { ...serverActor, orgId, connectionId, connectionName, projectId, fields };
+  if (!keyIds) return [{ ...about, action: 'REVOKE_TOKEN', outcome }];
+  return keyIds.map((keyId) => ({
+    ...about,
+    action: 'REMOVE_CONNECTION_KEY',
+    targetName: keyId,
+    outcome: left && !left.keyIds.includes(keyId) ? 'OK' : outcome,
+  }));
 }
 
 /** Tries all revocations of a connection again when the newest is due, unless another was requested meanwhile. */

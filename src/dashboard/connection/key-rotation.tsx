@@ -27,10 +27,20 @@ export function KeyRotation({ connection, appName, onVerify, onChanged }: KeyRot
   const [apiError, setApiError] = useState<ApiError>();
   const [isRotating, setIsRotating] = useState(false);
   const [isRotated, setIsRotated] = useState(false);
-  // Until the app has accepted the first key, there is nothing to rotate.
-  if (!isPlatformManagedCredentials || !('keys' in credentials)) return null;
-  if (!credentials.keys.some(({ state }) => state === 'ACTIVE')) return null;
+  if (!('keys' in credentials)) return null;
   const { keyRegistrationFailure: failure } = credentials;
+  const notice = failure && (
+    <Alert color="yellow" w="100%">
+      <Text size="sm">{failure.message}</Text>
+      <Text size="sm" mt="xs">
+        {failure.remedy}
+      </Text>
+    </Alert>
+  );
+  // Until the app has accepted the first key, there is nothing to rotate.
+  const isRotatable =
+    isPlatformManagedCredentials && credentials.keys.some(({ state }) => state === 'ACTIVE');
+  if (!isRotatable) return notice ?? null;
   const pending = credentials.keys.find(({ state }) => state === 'PENDING');
   const rotate = async () => {
     setIsRotating(true);
@@ -48,14 +58,7 @@ export function KeyRotation({ connection, appName, onVerify, onChanged }: KeyRot
           <Alert color="green">{appName} has accepted the new key, which is in use now.</Alert>
         )}
       </div>
-      {failure && (
-        <Alert color="yellow" w="100%">
-          <Text size="sm">{failure.message}</Text>
-          <Text size="sm" mt="xs">
-            {failure.remedy}
-          </Text>
-        </Alert>
-      )}
+      {notice}
       {pending && (
         <>
           <Title order={2} size="h4">

@@ -1,6 +1,7 @@
 import type { TokenRequestError } from '../../../oauth/oauth.ts';
 import type { OutboundResponse } from '../../../outbound/buffered-response.ts';
 import type { OutboundError } from '../../../outbound/outbound-error.ts';
+import type { Credentials } from '../../credentials.ts';
 import type { KeyRegistrationFailure, KeysToRegister } from '../../managed-keys.ts';
 import { readErrorCode } from '../parse-response.ts';
 import { diagnoseFailure } from '../verify.ts';
@@ -19,6 +20,20 @@ function byHand({ add }: KeysToRegister): string {
 function describeTask({ add, remove = [] }: KeysToRegister): string {
   if (add) return `add its new key ${add.keyId}`;
   return `remove what it no longer uses: ${remove.join(', ')}`;
+}
+
+/** Says which keys an app of Okta still has that a connection no longer uses, and which this server cannot remove. */
+export function describeLeftKeys(
+  { clientId = '' }: Credentials['public'],
+  keyIds: readonly string[],
+): KeyRegistrationFailure {
+  return {
+    code: 'INSUFFICIENT_PERMISSIONS',
+    message: `The app in Okta with the former client ID ${clientId} still accepts these keys of this connection: ${keyIds.join(', ')}.`,
+    remedy:
+      'The connection no longer uses that app. In the Okta Admin Console, deactivate and delete the app, or delete the keys under ' +
+      'General > Client Credentials of the app once it has another key. If it fetches the keys from jwksUrl, save other keys in Okta there.',
+  };
 }
 
 /** Interprets a response with which Okta refuses to show, add or remove keys of a service app. */

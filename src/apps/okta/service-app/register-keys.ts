@@ -9,7 +9,7 @@ import type { Credentials } from '../../credentials.ts';
 import type { KeyRegistration, KeysToRegister, PublicKey } from '../../managed-keys.ts';
 import { ownOutboundError } from '../../map-outbound-error.ts';
 import { startTimeLimit } from '../../time-limit.ts';
-import { diagnoseKeyOutage, diagnoseKeyRefusal, diagnoseKeyToken } from './key-failure.ts';
+import { describeLeftKeys, diagnoseKeyOutage, diagnoseKeyRefusal, diagnoseKeyToken } from './key-failure.ts';
 import { toTokenClient } from './token-client.ts';
 
 /** The scope that allows an app to change its keys. */
@@ -52,7 +52,7 @@ export async function registerKeys(
 ): Promise<KeyRegistration> {
   if (!mayRegisterKeys(credentials)) return { status: 'UNSUPPORTED' };
   const client = toTokenClient(oauth, credentials);
-  const { add, remove = [] } = changes;
+  const { add, remove = [], removesOwn = false } = changes;
   const okta = new AppKeys(client, session, outbound, signal);
   const toFailure = (refusal: OutboundResponse): KeyRegistration => ({
     status: 'FAILED',
@@ -63,12 +63,28 @@ export async function registerKeys(
     if ('status' in keys) return toFailure(keys);
     if (!keys.some(({ kid }) => kid === client.keyId)) return { status: 'UNSUPPORTED' };
     const refusals = [add && (await okta.add(add, keys))];
-    const removed = keys.filter(({ kid }) => kid && kid !== client.keyId && remove.includes(kid));
+    const isOwn = ({ kid }: StoredKey) => kid === client.keyId;
+    const removed = keys.filter((key) => key.kid && !isOwn(key) && remove.includes(key.kid));
     for (const key of removed) refusals.push(await okta.remove(key));
     const refusal = refusals.find((each) => each !== undefined);
-    return refusal ? toFailure(refusal) : { status: 'DONE' };
+    if (refusal) return toFailure(refusal);
+    if (!removesOwn || !remove.includes(client.keyId)) return { status: 'DONE' };
+    const others = keys.filter((key) => !isOwn(key) && !removed.includes(key));
+    // Okta keeps the last active key of an app.
+    if (!others.some(({ status }) => status !== 'INACTIVE')) {
+      const left = [client.keyId];
+      return { status: 'FAILED', ...describeLeftKeys(credentials.public, left), left };
+    }
+    for (const key of keys.filter(isOwn)) {
+      const ownRefusal = await okta.remove(key);
+      if (ownRefusal) return toFailure(ownRefusal);
+    }
+    return { status: 'DONE' };
   } catch (error) {
     if (signal?.aborted) throw error;
+    // Okta no longer has the app, or no longer accepts its key.
+    if (removesOwn && error instanceof oauth.TokenRequestError && error.code === 'invalid_client')
+      return { status: 'DONE' };
     if (error instanceof oauth.TokenRequestError)
       return { status: 'FAILED', ...diagnoseKeyToken(error, changes) };
     if (!(error instanceof OutboundError)) throw error;

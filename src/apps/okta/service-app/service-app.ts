@@ -3,6 +3,7 @@ import type { AppSettings, AuthMethod } from '../../app.ts';
 import type { Field } from '../../credentials.ts';
 import { serviceAppDetails } from '../details-schema.ts';
 import { clientIdSchema } from './client-id.ts';
+import { describeLeftKeys } from './key-failure.ts';
 import { createServiceAppKeys, keyIdSchema, privateKeySchema, requireOAuth } from './private-key.ts';
 import { mayRegisterKeys, registerKeys } from './register-keys.ts';
 import { scopesSchema } from './scopes.ts';
@@ -82,6 +83,7 @@ export function serviceApp({ oauth }: AppSettings, instanceUrl: Field): AuthMeth
     hasOwnCredentialsType: true,
     managedKeys: {
       ...createServiceAppKeys(oauth),
+      client: { field: 'clientId', describeLeft: describeLeftKeys },
       mayRegister: mayRegisterKeys,
       register: (credentials, keys, outbound, signal, session) =>
         registerKeys(requireOAuth(oauth), credentials, keys, outbound, signal, session),
