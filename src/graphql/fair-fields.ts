@@ -1,6 +1,7 @@
 import SchemaBuilder, { BasePlugin, type PothosOutputFieldConfig, type SchemaTypes } from '@pothos/core';
 import type { GraphQLFieldResolver } from 'graphql';
 import type { Context } from './context.ts';
+import { SerialisedField } from './serialised-field.ts';
 
 /** The name of the Pothos plugin. */
 export const fairFields = 'fairFields';
@@ -21,13 +22,18 @@ class FairFieldsPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
     { parentType, type }: PothosOutputFieldConfig<Types>,
   ): Resolver<Types> {
     if (parentType === 'Query' || parentType === 'Mutation')
-      return async (parent, args, context, info) => {
+      return (parent, args, context, info) => {
         const { caller, connections } = context as Context;
-        await connections.scheduler.waitForTurn(caller?.orgId ?? '');
-        const result: unknown = await resolve(parent, args, context, info);
-        if (Array.isArray(Object(result).nodes))
-          await connections.scheduler.waitToContinue(caller?.orgId ?? '');
-        return completeInTurns(result, context);
+        const orgId = caller?.orgId ?? '';
+        const resolveInTurn = async () => {
+          await connections.scheduler.waitForPart(orgId);
+          const result: unknown = await resolve(parent, args, context, info);
+          if (Array.isArray(Object(result).nodes)) await connections.scheduler.waitToContinue(orgId);
+          return completeInTurns(result, context);
+        };
+        return serialiseOnceComplete(resolveInTurn(), () =>
+          connections.scheduler.waitToContinue(orgId).catch(() => undefined),
+        );
       };
     if (type.kind !== 'List') return resolve;
     return (parent, args, context, info) => {
@@ -37,6 +43,23 @@ class FairFieldsPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
         : completeInTurns(result, context);
     };
   }
+}
+
+/**
+ * Replaces a long page by its JSON as soon as it is complete. An executor calls `then` of what a resolver returns with the
+ * function that completes the value.
+ */
+function serialiseOnceComplete(field: Promise<unknown>, waitToContinue: () => Promise<void>) {
+  return {
+    // biome-ignore lint/suspicious/noThenProperty: executors call it.
+    then: (complete: (value: unknown) => unknown, fail?: (error: unknown) => unknown) =>
+      field.then(async (value) => {
+        const { nodes } = Object(value);
+        const completed = await complete(value);
+        const isLong = Array.isArray(nodes) && nodes.length > itemsPerTurn;
+        return isLong && completed ? SerialisedField.serialise(completed, waitToContinue) : completed;
+      }, fail),
+  };
 }
 
 /**
