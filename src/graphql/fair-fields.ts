@@ -53,13 +53,18 @@ function serialiseOnceComplete(field: Promise<unknown>, waitToContinue: () => Pr
   return {
     // biome-ignore lint/suspicious/noThenProperty: executors call it.
     then: (complete: (value: unknown) => unknown, fail?: (error: unknown) => unknown) =>
-      field.then(async (value) => {
+      field.then((value) => {
+        const completed = complete(value);
         const { nodes } = Object(value);
-        const completed = await complete(value);
         const isLong = Array.isArray(nodes) && nodes.length > itemsPerTurn;
-        return isLong && completed ? SerialisedField.serialise(completed, waitToContinue) : completed;
+        return isLong ? serialise(completed, waitToContinue) : completed;
       }, fail),
   };
+}
+
+async function serialise(completing: unknown, waitToContinue: () => Promise<void>): Promise<unknown> {
+  const page = await completing;
+  return page ? SerialisedField.serialise(page, waitToContinue) : page;
 }
 
 /**
