@@ -6,7 +6,7 @@ import { deleteOldEvents, type RetentionDeps } from '../audit/delete-old-events.
 import { safeErrorFields } from '../common/log.ts';
 import { deleteOldHistory } from '../connections/checks/delete-old-history.ts';
 import { deleteOldOutages } from '../connections/checks/delete-old-outages.ts';
-import { type PurgeDependencies, purgeExpired } from '../connections/operations/purge.ts';
+import { type PurgeDeps, purgeExpired } from '../connections/operations/purge.ts';
 import { purgeIdempotentRequests } from '../connections/persistence/idempotency.ts';
 import { purgeUnusedBudgets } from '../connections/rate-budget/budget-store.ts';
 import { purgeSetupLinks } from '../connections/setup-links/purge.ts';
@@ -29,7 +29,7 @@ export interface CleanUp {
  * webhooks, counts of e-mails, audit events. Uses small transactions, on one server at a time. Each server removes the data keys of deleted
  * organisations from its memory.
  */
-export function startCleanUp(deps: PurgeDependencies & RetentionDeps): CleanUp {
+export function startCleanUp(deps: PurgeDeps & RetentionDeps): CleanUp {
   const stopping = new AbortController();
   const { signal } = stopping;
   const tasks = [

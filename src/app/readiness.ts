@@ -10,7 +10,7 @@ import type { Vault } from '../encryption/vault.ts';
 const cacheMs = 1_000;
 
 /** The dependencies of the readiness check. */
-export interface ReadinessDependencies {
+export interface ReadinessDeps {
   database: Pick<Database, 'asSystem' | 'probe'>;
   vault: Vault;
   log: Logger;
@@ -21,7 +21,7 @@ export interface ReadinessDependencies {
  * and one a second, because unauthenticated clients can request it.
  */
 export class Readiness {
-  readonly #dependencies: ReadinessDependencies;
+  readonly #dependencies: ReadinessDeps;
   #cached: { isReady: boolean; until: number } | undefined;
   #running: Promise<boolean> | undefined;
   /** A check that has exceeded the timeout. No other check starts before it ends. */
@@ -31,7 +31,7 @@ export class Readiness {
   #keysFit = true;
   #isLeaving = false;
 
-  constructor(dependencies: ReadinessDependencies) {
+  constructor(dependencies: ReadinessDeps) {
     this.#dependencies = dependencies;
   }
 

@@ -14,10 +14,10 @@ import { version } from '../common/server-identity.ts';
 import type { RateBudgets } from '../connections/rate-budget/rate-budgets.ts';
 import type { Database } from '../database/database.ts';
 import type { Vault } from '../encryption/vault.ts';
-import { createStoredMetrics, type StoredMetricsDependencies } from './stored-metrics.ts';
+import { createStoredMetrics, type StoredMetricsDeps } from './stored-metrics.ts';
 
 /** What the metrics are about. */
-export interface MetricsDependencies extends StoredMetricsDependencies {
+export interface MetricsDeps extends StoredMetricsDeps {
   database: Pick<Database, 'asSystem' | 'readPoolUse'>;
   budgets: Pick<RateBudgets, 'waitingRequests'>;
   vault: Pick<Vault, 'dataKeys'>;
@@ -38,7 +38,7 @@ const requestBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
  * Starts to measure. Every label has a bounded number of values, which the code determines: no name and no id of a tenant, and
  * nothing that a caller chooses.
  */
-export function startMetrics(deps: MetricsDependencies): Metrics {
+export function startMetrics(deps: MetricsDeps): Metrics {
   const { apps, database, budgets, vault, log, streamsAudit, isReady } = deps;
   const registry = new Registry();
   const registers = [registry];

@@ -20,7 +20,7 @@ export interface StoredFacts {
 }
 
 /** The dependencies of `readStoredFacts`. */
-export type StoredFactsDependencies = Pick<ConnectionDeps, 'apps'> & {
+export type StoredFactsDeps = Pick<ConnectionDeps, 'apps'> & {
   database: Pick<Database, 'asSystem'>;
   /** Whether audit events are streamed. */
   streamsAudit: boolean;
@@ -31,7 +31,7 @@ export async function readStoredFacts({
   apps,
   database,
   streamsAudit,
-}: StoredFactsDependencies): Promise<StoredFacts> {
+}: StoredFactsDeps): Promise<StoredFacts> {
   const em = database.asSystem();
   const connections: StoredFacts['connections'] = await em.execute(
     `select "app", "verification_status" as "status", count(*)::int as "count" from "app_connection"

@@ -2,7 +2,7 @@ import { setTimeout } from 'node:timers/promises';
 import { Gauge, type Registry } from 'prom-client';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import { isDatabaseUnavailable } from '../database/outage.ts';
-import { readStoredFacts, type StoredFacts, type StoredFactsDependencies } from './stored-facts.ts';
+import { readStoredFacts, type StoredFacts, type StoredFactsDeps } from './stored-facts.ts';
 
 /** For how long what is read from the database is cached, in milliseconds. */
 const cacheMs = 30_000;
@@ -16,10 +16,10 @@ export interface StoredMetrics {
 }
 
 /** The dependencies of `createStoredMetrics`. */
-export type StoredMetricsDependencies = StoredFactsDependencies & { log: Logger };
+export type StoredMetricsDeps = StoredFactsDeps & { log: Logger };
 
 /** Registers the metrics that are read from the database. Scrapes at the same time share a reading. */
-export function createStoredMetrics(registry: Registry, deps: StoredMetricsDependencies): StoredMetrics {
+export function createStoredMetrics(registry: Registry, deps: StoredMetricsDeps): StoredMetrics {
   const registers = [registry];
   const connections = new Gauge({
     name: 'app_connections_connections',

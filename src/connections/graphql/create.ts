@@ -15,7 +15,7 @@ import type { ConnectionTypes } from './types.ts';
 /** Defines `create…Connection` for every app. */
 export function defineCreateConnection(
   builder: Builder,
-  { Connection, MethodEnum, TagInput, OwnerInput, ofApps }: ConnectionTypes,
+  { Connection, MethodEnum, TagInput, OwnerInput, appTypes }: ConnectionTypes,
 ): void {
   const OnUnreachable = builder.enumType('OnUnreachable', {
     description: 'What to do if the app cannot verify the credentials.',
@@ -28,7 +28,7 @@ export function defineCreateConnection(
     },
   });
 
-  for (const { app, CredentialsInput } of ofApps) {
+  for (const { app, CredentialsInput } of appTypes) {
     const defaultValue = findDefaultMethod(app);
     const Input = builder.inputRef<CreateConnection>(`Create${appTypeName(app)}ConnectionInput`).implement({
       description: `The connection to ${app.name} to create.`,

@@ -37,7 +37,7 @@ export function defineCredentials(builder: Builder, apps: readonly App[], verifi
   });
   const hasKeys = apps.some(({ methods }) => methods.some(({ managedKeys }) => managedKeys));
   const KeyTypes = hasKeys ? defineKeyTypes(builder, verification) : undefined;
-  const ofApps = apps.map((app) => {
+  const appTypes = apps.map((app) => {
     const Account = app.account && defineAccount(builder, app.account);
     const methods = Map.groupBy(app.methods, (method) => credentialsTypeName(app, method));
     for (const [name, ofType] of methods) {
@@ -98,7 +98,7 @@ export function defineCredentials(builder: Builder, apps: readonly App[], verifi
     }
     return { app, Account, CredentialsInput: defineCredentialsInput(builder, app) };
   });
-  return { Credentials, ofApps };
+  return { Credentials, appTypes };
 }
 
 function credentialsTypeName(app: App, method: AuthMethod): string {

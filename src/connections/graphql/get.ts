@@ -5,7 +5,7 @@ import { getConnection, getConnectionByName } from '../operations/read.ts';
 import type { ConnectionTypes } from './types.ts';
 
 /** Defines `appConnection` and `appConnectionByName`. */
-export function defineConnectionQueries(builder: Builder, { Connection }: ConnectionTypes): void {
+export function defineGetConnection(builder: Builder, { Connection }: ConnectionTypes): void {
   builder.queryFields((t) => ({
     appConnection: t.field({
       type: Connection,

@@ -9,7 +9,7 @@ import { type ConnectionPage, listConnections } from '../operations/read.ts';
 import type { ConnectionTypes } from './types.ts';
 
 /** Defines `appConnections`: the list of connections with filters, orders and pages. */
-export function defineConnectionFinding(builder: Builder, types: ConnectionTypes): void {
+export function defineListConnections(builder: Builder, types: ConnectionTypes): void {
   const { AppEnum, detailFields } = types;
   const Filter = defineFilter(builder, types);
   const Order = defineOrder(builder);

@@ -28,7 +28,7 @@ import { defineChangePayload } from './payload.ts';
 import type { ConnectionTypes } from './types.ts';
 
 /** Defines `update…Connection` for every app, and the mutations that verify, delete and restore connections. */
-export function defineConnectionChanges(
+export function defineConnectionMutations(
   builder: Builder,
   apps: readonly App[],
   types: ConnectionTypes,

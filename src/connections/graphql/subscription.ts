@@ -5,7 +5,7 @@ import { type HostChange, type hostChangeKinds, subscribeToHosts } from '../oper
 import type { ConnectionTypes } from './types.ts';
 
 /** Defines the subscriptions `appConnectionChanged` and `hostChanged`. */
-export function defineConnectionWatch(
+export function defineConnectionSubscriptions(
   builder: Builder,
   { Connection, ErrorCodeEnum }: Pick<ConnectionTypes, 'Connection' | 'ErrorCodeEnum'>,
 ): void {

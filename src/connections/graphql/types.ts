@@ -39,7 +39,7 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
     values: enumValues(collectMethods(apps)),
   });
   const verification = defineVerification(builder, apps);
-  const { Credentials, ofApps } = defineCredentials(builder, apps, verification);
+  const { Credentials, appTypes } = defineCredentials(builder, apps, verification);
   const { Verification, Status, ErrorCodeEnum, Details } = verification;
   const Health = defineHealth(builder, verification);
   const Conversion = builder.objectRef<PendingConnection>('AppConnectionConversion');
@@ -168,7 +168,7 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
     ErrorCodeEnum,
     Details,
     ...defineAnnotationInputs(builder),
-    ofApps,
+    appTypes,
     usePolicy,
     detailFields: collectDetailFields(apps),
   };

@@ -8,7 +8,7 @@ import { toTypedDetails } from './verification-details.ts';
 
 /** Defines `validate…Credentials` for every app, with which forms and CI check credentials without storing them. */
 export function defineCredentialsValidation(builder: Builder, types: ConnectionTypes): void {
-  for (const { app, Account, CredentialsInput } of types.ofApps) {
+  for (const { app, Account, CredentialsInput } of types.appTypes) {
     const Payload = definePayload(builder, types, app, Account);
     const defaultValue = findDefaultMethod(app);
     builder.mutationField(`validate${appTypeName(app)}Credentials`, (t) =>
@@ -47,7 +47,7 @@ export function defineCredentialsValidation(builder: Builder, types: ConnectionT
 /** A result, and whose it is. */
 type Validation = ValidationResult & { app: string; method: string };
 
-type OfApp = ConnectionTypes['ofApps'][number];
+type OfApp = ConnectionTypes['appTypes'][number];
 
 function definePayload(
   builder: Builder,

@@ -20,14 +20,14 @@ interface Purged {
 }
 
 /** The dependencies of the purge. */
-export type PurgeDependencies = AuditDeps & { deletedRetentionDays: number };
+export type PurgeDeps = AuditDeps & { deletedRetentionDays: number };
 
 /**
  * Removes every connection that can no longer be restored, with an audit event for each. A transaction removes at most
  * `cleanUpBatchRows` connections of one organisation. Credentials are not read. Stops if `signal` aborts, or if another
  * server is cleaning up.
  */
-export async function purgeExpired(dependencies: PurgeDependencies, signal?: AbortSignal): Promise<void> {
+export async function purgeExpired(dependencies: PurgeDeps, signal?: AbortSignal): Promise<void> {
   const before = retentionEnd(dependencies.deletedRetentionDays);
   let last: Expired | undefined;
   while (!signal?.aborted) {
@@ -49,7 +49,7 @@ export async function purgeExpired(dependencies: PurgeDependencies, signal?: Abo
 
 /** Reads the next batch after `last`, in the order of an index. */
 async function findExpired(
-  { database }: PurgeDependencies,
+  { database }: PurgeDeps,
   before: Date,
   last: Expired | undefined,
 ): Promise<Expired[]> {
@@ -62,12 +62,7 @@ async function findExpired(
 }
 
 /** @returns false if another server is cleaning up */
-async function purge(
-  dependencies: PurgeDependencies,
-  orgId: string,
-  ids: string[],
-  before: Date,
-): Promise<boolean> {
+async function purge(dependencies: PurgeDeps, orgId: string, ids: string[], before: Date): Promise<boolean> {
   const purged = await runCleanUpBatch(dependencies.database.forOrganisation(orgId), async (em) => {
     // Concurrent requests may have restored or purged some of them, or hold their locks.
     const rows = await em.execute<Purged[]>(

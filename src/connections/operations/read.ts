@@ -7,7 +7,7 @@ import { type ConnectionOrder, encodeCursor } from '../cursor.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import { type ListConnections, parsePageArguments } from '../list-input.ts';
 import { connectionNotFound, readConnection } from '../persistence/find-connection.ts';
-import { findHostOutages } from '../persistence/host-outage-condition.ts';
+import { buildHostOutageCondition } from '../persistence/host-outage-condition.ts';
 import {
   afterCursor,
   atOrBeforeCursor,
@@ -115,7 +115,7 @@ async function readPage(
   const { order, isBackward, size, cursor, issues } = parsePageArguments(input);
   if (issues.length > 0) throw validationError(issues);
   const { orgId } = caller;
-  const isHostDown = input.filter?.health ? await findHostOutages(deps, orgId) : undefined;
+  const isHostDown = input.filter?.health ? await buildHostOutageCondition(deps, orgId) : undefined;
   const conditions = listConditions(caller, input, isHostDown);
   const selectOptions = {
     // Rare and frequent values need different indexes, so PostgreSQL plans the statement for its parameters.

@@ -8,7 +8,7 @@ import { HostOutage } from '../host-outage.entity.ts';
  * Returns the condition for connections of an organisation whose health an outage of the host decides, as in `loadHealth`; undefined
  * if there is no outage. These are read first, because PostgreSQL cannot estimate how many connections a subquery matches.
  */
-export async function findHostOutages(
+export async function buildHostOutageCondition(
   { apps, database }: Pick<ConnectionDeps, 'apps' | 'database'>,
   orgId: string,
 ): Promise<Sql | undefined> {
