@@ -41,80 +41,94 @@ const requestBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 export function startMetrics(deps: MetricsDeps): Metrics {
   const { apps, database, budgets, vault, log, streamsAudit, isReady } = deps;
   const registry = new Registry();
-  const registers = [registry];
   collectDefaultMetrics({ register: registry });
-  new Gauge({ name: 'app_connections_build_info', help: 'Always 1', labelNames: ['version'], registers }).set(
-    { version },
-    1,
+  const gauges = createGauges(registry);
+  const stored = createStoredMetrics(registry, { apps, database, log, streamsAudit });
+  const unsubscribe = countMeasurements(registry);
+  return {
+    async read() {
+      gauges.ready.set((await isReady()) ? 1 : 0);
+      const use = await database.readPoolUse();
+      if (use) {
+        gauges.pool.set({ state: 'used' }, use.used);
+        gauges.pool.set({ state: 'idle' }, use.idle);
+        gauges.waitingForPool.set(use.waiting);
+      }
+      gauges.waitingForBudgets.set(budgets.waitingRequests);
+      gauges.damagedKeys.set(vault.dataKeys.damagedKeys);
+      await stored.refresh();
+      return { type: registry.contentType, text: await registry.metrics() };
+    },
+    stop() {
+      unsubscribe();
+      registry.clear();
+    },
+  };
+}
+
+/** Registers the metrics that are read from memory at each scrape, and the version. */
+function createGauges(registry: Registry) {
+  const gauge = <Label extends string = never>(name: string, help: string, labelNames: Label[] = []) =>
+    new Gauge({ name: `app_connections_${name}`, help, labelNames, registers: [registry] });
+  gauge('build_info', 'Always 1', ['version']).set({ version }, 1);
+  return {
+    ready: gauge('ready', 'Whether the server is ready'),
+    pool: gauge('database_pool_connections', 'Connections of the pool', ['state']),
+    waitingForPool: gauge('database_pool_waiting', 'Requests that wait for a connection of the pool'),
+    waitingForBudgets: gauge(
+      'rate_budget_waiting_requests',
+      'Requests of this server that wait for the rate budget of their connection',
+    ),
+    damagedKeys: gauge('damaged_data_keys', 'Data keys that this server has found damaged since its start'),
+  };
+}
+
+/**
+ * Registers the metrics that count measurements, and subscribes to these.
+ *
+ * @returns unsubscribes
+ */
+function countMeasurements(registry: Registry): () => void {
+  const registers = [registry];
+  const histogram = <Label extends string>(name: string, help: string, labelNames: Label[]) =>
+    new Histogram({ name: `app_connections_${name}`, help, labelNames, buckets: requestBuckets, registers });
+  const counter = <Label extends string = never>(name: string, help: string, labelNames: Label[] = []) =>
+    new Counter({ name: `app_connections_${name}`, help, labelNames, registers });
+  const requests = histogram('request_duration_seconds', 'Requests of callers, to the end of the response', [
+    'surface',
+    'operation',
+    'outcome',
+  ]);
+  const waitsForDatabase = histogram(
+    'request_database_seconds',
+    'The part of a request that waits for the database',
+    ['surface'],
   );
-  const requests = new Histogram({
-    name: 'app_connections_request_duration_seconds',
-    help: 'Requests of callers, to the end of the response',
-    labelNames: ['surface', 'operation', 'outcome'],
-    buckets: requestBuckets,
-    registers,
-  });
-  const waitsForDatabase = new Histogram({
-    name: 'app_connections_request_database_seconds',
-    help: 'The part of a request that waits for the database',
-    labelNames: ['surface'],
-    buckets: requestBuckets,
-    registers,
-  });
-  const upstream = new Histogram({
-    name: 'app_connections_upstream_duration_seconds',
-    help: 'Requests to Okta and the identity provider, to the headers of the response',
-    labelNames: ['outcome'],
-    buckets: requestBuckets,
-    registers,
-  });
-  const upstreamFailures = new Counter({
-    name: 'app_connections_upstream_failures_total',
-    help: 'Requests to Okta and the identity provider without a response',
-    labelNames: ['reason'],
-    registers,
-  });
-  const ready = new Gauge({ name: 'app_connections_ready', help: 'Whether the server is ready', registers });
-  const pool = new Gauge({
-    name: 'app_connections_database_pool_connections',
-    help: 'Connections of the pool',
-    labelNames: ['state'],
-    registers,
-  });
-  const waiting = new Gauge({
-    name: 'app_connections_database_pool_waiting',
-    help: 'Requests that wait for a connection of the pool',
-    registers,
-  });
-  const budgetRefusals = new Counter({
-    name: 'app_connections_rate_budget_refusals_total',
-    help: 'Requests that were not sent to an app because of the rate budget of their connection',
-    labelNames: ['reason'],
-    registers,
-  });
+  const upstream = histogram(
+    'upstream_duration_seconds',
+    'Requests to Okta and the identity provider, to the headers of the response',
+    ['outcome'],
+  );
+  const upstreamFailures = counter(
+    'upstream_failures_total',
+    'Requests to Okta and the identity provider without a response',
+    ['reason'],
+  );
+  const budgetRefusals = counter(
+    'rate_budget_refusals_total',
+    'Requests that were not sent to an app because of the rate budget of their connection',
+    ['reason'],
+  );
   // A series that begins with its first refusal has no rate.
   for (const reason of budgetRefusalReasons) budgetRefusals.inc({ reason }, 0);
-  const waitingForBudgets = new Gauge({
-    name: 'app_connections_rate_budget_waiting_requests',
-    help: 'Requests of this server that wait for the rate budget of their connection',
-    registers,
-  });
-  const streamed = new Counter({
-    name: 'app_connections_audit_stream_events_total',
-    help: 'Audit events that this server has delivered to AUDIT_STREAM',
-    registers,
-  });
-  const streamFailures = new Counter({
-    name: 'app_connections_audit_stream_failures_total',
-    help: 'Deliveries of audit events to AUDIT_STREAM that have failed on this server',
-    registers,
-  });
-  const damagedKeys = new Gauge({
-    name: 'app_connections_damaged_data_keys',
-    help: 'Data keys that this server has found damaged since its start',
-    registers,
-  });
-  const stored = createStoredMetrics(registry, { apps, database, log, streamsAudit });
+  const streamed = counter(
+    'audit_stream_events_total',
+    'Audit events that this server has delivered to AUDIT_STREAM',
+  );
+  const streamFailures = counter(
+    'audit_stream_failures_total',
+    'Deliveries of audit events to AUDIT_STREAM that have failed on this server',
+  );
 
   const onRequest = ({ surface, operation, outcome, ms, databaseMs }: RequestMeasurement) => {
     requests.observe({ surface, operation, outcome }, ms / 1_000);
@@ -133,26 +147,10 @@ export function startMetrics(deps: MetricsDeps): Metrics {
   upstreamMeasurements.subscribe(onUpstream);
   budgetRefusalMeasurements.subscribe(onRefusal);
   auditStreamMeasurements.subscribe(onStream);
-  return {
-    async read() {
-      ready.set((await isReady()) ? 1 : 0);
-      const use = await database.readPoolUse();
-      if (use) {
-        pool.set({ state: 'used' }, use.used);
-        pool.set({ state: 'idle' }, use.idle);
-        waiting.set(use.waiting);
-      }
-      waitingForBudgets.set(budgets.waitingRequests);
-      damagedKeys.set(vault.dataKeys.damagedKeys);
-      await stored.refresh();
-      return { type: registry.contentType, text: await registry.metrics() };
-    },
-    stop() {
-      requestMeasurements.unsubscribe(onRequest);
-      upstreamMeasurements.unsubscribe(onUpstream);
-      budgetRefusalMeasurements.unsubscribe(onRefusal);
-      auditStreamMeasurements.unsubscribe(onStream);
-      registry.clear();
-    },
+  return () => {
+    requestMeasurements.unsubscribe(onRequest);
+    upstreamMeasurements.unsubscribe(onUpstream);
+    budgetRefusalMeasurements.unsubscribe(onRefusal);
+    auditStreamMeasurements.unsubscribe(onStream);
   };
 }

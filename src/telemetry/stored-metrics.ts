@@ -18,98 +18,98 @@ export interface StoredMetrics {
 /** The dependencies of `createStoredMetrics`. */
 export type StoredMetricsDeps = StoredFactsDeps & { log: Logger };
 
+type Gauges = ReturnType<typeof createGauges>;
+
 /** Registers the metrics that are read from the database. Scrapes at the same time share a reading. */
 export function createStoredMetrics(registry: Registry, deps: StoredMetricsDeps): StoredMetrics {
-  const registers = [registry];
-  const connections = new Gauge({
-    name: 'app_connections_connections',
-    help: 'Stored connections by app and status of their verification',
-    labelNames: ['app', 'status'],
-    registers,
-  });
-  const organisations = new Gauge({
-    name: 'app_connections_organisations',
-    help: 'Organisations by state',
-    labelNames: ['state'],
-    registers,
-  });
-  const budgets = new Gauge({
-    name: 'app_connections_rate_budgets',
-    help: 'Rate budgets of connections that are in use, by what is left of them',
-    labelNames: ['left'],
-    registers,
-  });
-  const checksDue = new Gauge({
-    name: 'app_connections_checks_due',
-    help: 'Connections whose check is due',
-    registers,
-  });
-  const checksLate = new Gauge({
-    name: 'app_connections_checks_lateness_seconds',
-    help: 'For how long the check that waits longest has been due',
-    registers,
-  });
-  const endpoints = new Gauge({
-    name: 'app_connections_webhook_endpoints',
-    help: 'Webhook endpoints by state',
-    labelNames: ['state'],
-    registers,
-  });
-  const messages = new Gauge({
-    name: 'app_connections_webhook_waiting_messages',
-    help: 'Messages that wait for their first or next attempt, by the state of their endpoint',
-    labelNames: ['state'],
-    registers,
-  });
-  const oldestMessage = new Gauge({
-    name: 'app_connections_webhook_oldest_waiting_seconds',
-    help: 'The age of the oldest event that waits for delivery, by the state of its endpoint',
-    labelNames: ['state'],
-    registers,
-  });
-  const unstreamed = new Gauge({
-    name: 'app_connections_audit_stream_waiting_events',
-    help: 'Audit events that were not delivered to AUDIT_STREAM yet',
-    registers,
-  });
-  const oldestUnstreamed = new Gauge({
-    name: 'app_connections_audit_stream_oldest_waiting_seconds',
-    help: 'The age of the oldest audit event that was not delivered to AUDIT_STREAM yet',
-    registers,
-  });
-  const streamFails = new Gauge({
-    name: 'app_connections_audit_stream_failing',
-    help: 'Whether the last delivery to AUDIT_STREAM has failed',
-    registers,
-  });
-  const oldestTransaction = new Gauge({
-    name: 'app_connections_database_oldest_transaction_seconds',
-    help: 'The age of the oldest transaction of the database that its user may see',
-    registers,
-  });
-  const set = (facts: StoredFacts) => {
-    for (const { app, status, count } of facts.connections) connections.set({ app, status }, count);
-    for (const [state, count] of Object.entries(facts.organisations))
-      organisations.set({ state: state.toLowerCase() }, count);
-    for (const [left, count] of Object.entries(facts.budgets)) budgets.set({ left }, count);
-    checksDue.set(facts.checks.due);
-    checksLate.set(facts.checks.latenessSeconds);
-    for (const { state, ...backlog } of facts.webhooks) {
-      endpoints.set({ state }, backlog.endpoints);
-      if (state === 'disabled') continue;
-      messages.set({ state }, backlog.messages);
-      oldestMessage.set({ state }, backlog.oldestSeconds);
-    }
-    if (facts.stream) {
-      unstreamed.set(facts.stream.events);
-      oldestUnstreamed.set(facts.stream.oldestSeconds);
-      streamFails.set(facts.stream.failingSince ? 1 : 0);
-    }
-    oldestTransaction.set(facts.oldestTransactionSeconds);
+  const gauges = createGauges(registry);
+  const readCached = createCachedReading(deps);
+  return {
+    async refresh() {
+      const waiting = new AbortController();
+      const { signal } = waiting;
+      const timeout = setTimeout(maxWaitMs, undefined, { signal }).catch(() => undefined);
+      const facts = await Promise.race([readCached(), timeout]);
+      waiting.abort();
+      for (const gauge of Object.values(gauges.labelled)) gauge.reset();
+      // A gauge without labels would be reset to 0.
+      for (const gauge of Object.values(gauges.single)) gauge.remove();
+      if (facts) setGauges(gauges, facts);
+    },
   };
+}
 
+/** Registers the gauges: those with labels, and those with a single value. */
+function createGauges(registry: Registry) {
+  const gauge = <Label extends string = never>(name: string, help: string, labelNames: Label[] = []) =>
+    new Gauge({ name: `app_connections_${name}`, help, labelNames, registers: [registry] });
+  return {
+    labelled: {
+      connections: gauge('connections', 'Stored connections by app and status of their verification', [
+        'app',
+        'status',
+      ]),
+      organisations: gauge('organisations', 'Organisations by state', ['state']),
+      budgets: gauge('rate_budgets', 'Rate budgets of connections that are in use, by what is left of them', [
+        'left',
+      ]),
+      endpoints: gauge('webhook_endpoints', 'Webhook endpoints by state', ['state']),
+      messages: gauge(
+        'webhook_waiting_messages',
+        'Messages that wait for their first or next attempt, by the state of their endpoint',
+        ['state'],
+      ),
+      oldestMessage: gauge(
+        'webhook_oldest_waiting_seconds',
+        'The age of the oldest event that waits for delivery, by the state of its endpoint',
+        ['state'],
+      ),
+    },
+    single: {
+      checksDue: gauge('checks_due', 'Connections whose check is due'),
+      checksLate: gauge('checks_lateness_seconds', 'For how long the check that waits longest has been due'),
+      unstreamed: gauge(
+        'audit_stream_waiting_events',
+        'Audit events that were not delivered to AUDIT_STREAM yet',
+      ),
+      oldestUnstreamed: gauge(
+        'audit_stream_oldest_waiting_seconds',
+        'The age of the oldest audit event that was not delivered to AUDIT_STREAM yet',
+      ),
+      streamFails: gauge('audit_stream_failing', 'Whether the last delivery to AUDIT_STREAM has failed'),
+      oldestTransaction: gauge(
+        'database_oldest_transaction_seconds',
+        'The age of the oldest transaction of the database that its user may see',
+      ),
+    },
+  };
+}
+
+function setGauges({ labelled, single }: Gauges, facts: StoredFacts): void {
+  for (const { app, status, count } of facts.connections) labelled.connections.set({ app, status }, count);
+  for (const [state, count] of Object.entries(facts.organisations))
+    labelled.organisations.set({ state: state.toLowerCase() }, count);
+  for (const [left, count] of Object.entries(facts.budgets)) labelled.budgets.set({ left }, count);
+  for (const { state, endpoints, messages, oldestSeconds } of facts.webhooks) {
+    labelled.endpoints.set({ state }, endpoints);
+    if (state === 'disabled') continue;
+    labelled.messages.set({ state }, messages);
+    labelled.oldestMessage.set({ state }, oldestSeconds);
+  }
+  single.checksDue.set(facts.checks.due);
+  single.checksLate.set(facts.checks.latenessSeconds);
+  if (facts.stream) {
+    single.unstreamed.set(facts.stream.events);
+    single.oldestUnstreamed.set(facts.stream.oldestSeconds);
+    single.streamFails.set(facts.stream.failingSince ? 1 : 0);
+  }
+  single.oldestTransaction.set(facts.oldestTransactionSeconds);
+}
+
+/** Returns a function that reads the facts, and keeps them for `cacheMs`. It returns undefined if they cannot be read. */
+function createCachedReading(deps: StoredMetricsDeps): () => Promise<StoredFacts | undefined> {
   let cached: { until: number; facts: Promise<StoredFacts | undefined> } | undefined;
-  const readCached = () => {
+  return () => {
     if (cached && cached.until > performance.now()) return cached.facts;
     // While a slow reading runs, no other one starts.
     const reading = {
@@ -128,27 +128,5 @@ export function createStoredMetrics(registry: Registry, deps: StoredMetricsDeps)
       });
     cached = reading;
     return reading.facts;
-  };
-  return {
-    async refresh() {
-      const waiting = new AbortController();
-      const { signal } = waiting;
-      const timeout = setTimeout(maxWaitMs, undefined, { signal }).catch(() => undefined);
-      const facts = await Promise.race([readCached(), timeout]);
-      waiting.abort();
-      for (const gauge of [connections, organisations, budgets, endpoints, messages, oldestMessage])
-        gauge.reset();
-      // A gauge without labels is reset to 0.
-      for (const gauge of [
-        checksDue,
-        checksLate,
-        oldestTransaction,
-        unstreamed,
-        oldestUnstreamed,
-        streamFails,
-      ])
-        gauge.remove();
-      if (facts) set(facts);
-    },
   };
 }
