@@ -40,6 +40,14 @@ import { usageRoute, usedByRoute } from './usage-routes.ts';
 import { createUsePolicyRoutes } from './use-policy-routes.ts';
 import { createVerificationRoutes, validateRoute } from './verification-routes.ts';
 
+/** What the routes of an app share. */
+interface AppRoutes {
+  deps: ConnectionDeps;
+  app: App;
+  path: string;
+  connection: ConnectionResponse;
+}
+
 /** The routes of connections to one app, under `path`. The first route whose path matches is used. */
 export function createAppRoutes(
   deps: ConnectionDeps,
@@ -47,26 +55,47 @@ export function createAppRoutes(
   path: string,
   connection: ConnectionResponse,
 ): Route[] {
-  const one = z.object({ appConnection: connection });
+  const common = { deps, app, path, connection };
   const changed = changedConnectionResponse(app, connection);
+  return [
+    creationRoute(common),
+    ...listRoutes(common),
+    validateRoute(deps, app, path),
+    ...readRoutes(common),
+    ...changeRoutes(common, changed),
+    ...createVerificationRoutes(deps, app, path),
+    ...createConversionRoutes(deps, app, path, changed),
+    ...rotateKeyRoutes(deps, app, path, changed),
+    healthRoute(deps, app, path),
+    ...createUsePolicyRoutes(deps, app, path),
+    usageRoute(deps, app, path),
+    usedByRoute(deps, app, path),
+    ...createSetupLinkRoutes(deps, app, path),
+  ];
+}
+
+function creationRoute({ deps, app, path, connection }: AppRoutes): Route {
+  return route(
+    {
+      method: 'POST',
+      path,
+      id: `create${appTypeName(app)}Connection`,
+      summary: `Creates a connection, after verifying the credentials with ${app.name}.`,
+      schemas: { query: noQuery, headers: idempotencyHeaders, body: createBody(app) },
+      response: z.object({ appConnection: connection }),
+      codes: ['NOT_FOUND', 'NAME_TAKEN', 'IDEMPOTENCY_CONFLICT', ...verificationCodes],
+    },
+    async ({ headers, body }, caller, getSignal) => {
+      const input = { ...body, ...readIdempotencyKey(headers) };
+      const created = await createConnection(deps, caller, app.id, input, getSignal());
+      return { body: { appConnection: serializeConnection(deps, created) } };
+    },
+  );
+}
+
+function listRoutes({ deps, app, path, connection }: AppRoutes): Route[] {
   const show = (found: AppConnection) => serializeConnection(deps, found);
   return [
-    route(
-      {
-        method: 'POST',
-        path,
-        id: `create${appTypeName(app)}Connection`,
-        summary: `Creates a connection, after verifying the credentials with ${app.name}.`,
-        schemas: { query: noQuery, headers: idempotencyHeaders, body: createBody(app) },
-        response: one,
-        codes: ['NOT_FOUND', 'NAME_TAKEN', 'IDEMPOTENCY_CONFLICT', ...verificationCodes],
-      },
-      async ({ headers, body }, caller, getSignal) => {
-        const input = { ...body, ...readIdempotencyKey(headers) };
-        const created = await createConnection(deps, caller, app.id, input, getSignal());
-        return { body: { appConnection: show(created) } };
-      },
-    ),
     route(
       {
         method: 'GET',
@@ -98,7 +127,13 @@ export function createAppRoutes(
           serializeAvailableConnection,
         ),
     ),
-    validateRoute(deps, app, path),
+  ];
+}
+
+function readRoutes({ deps, app, path, connection }: AppRoutes): Route[] {
+  const response = z.object({ appConnection: connection });
+  const show = (found: AppConnection) => ({ body: { appConnection: serializeConnection(deps, found) } });
+  return [
     route(
       {
         method: 'GET',
@@ -107,12 +142,11 @@ export function createAppRoutes(
         summary:
           'Returns a connection by name: in the project `projectId`, or among the connections without a project.',
         schemas: { path: z.object({ name: connectionName }), query: projectQuery },
-        response: one,
+        response,
         codes: ['NOT_FOUND'],
       },
-      async ({ path: { name }, query: { projectId = null } }, caller) => ({
-        body: { appConnection: show(await getConnectionByName(deps, caller, name, projectId, app.id)) },
-      }),
+      async ({ path: { name }, query: { projectId = null } }, caller) =>
+        show(await getConnectionByName(deps, caller, name, projectId, app.id)),
     ),
     route(
       {
@@ -121,13 +155,30 @@ export function createAppRoutes(
         id: `get${appTypeName(app)}Connection`,
         summary: 'Returns a connection by id.',
         schemas: { path: idPath, query: noQuery },
-        response: one,
+        response,
         codes: ['NOT_FOUND'],
       },
-      async ({ path: { id } }, caller) => ({
-        body: { appConnection: show(await getConnection(deps, caller, id, app.id)) },
-      }),
+      async ({ path: { id } }, caller) => show(await getConnection(deps, caller, id, app.id)),
     ),
+  ];
+}
+
+/** The codes of an update, beside those of verifying its credentials. */
+const updateCodes = [
+  'NOT_FOUND',
+  'NAME_TAKEN',
+  'VERSION_CONFLICT',
+  'IDEMPOTENCY_CONFLICT',
+  'CONNECTION_IN_USE',
+] as const;
+
+/** The routes that update, delete and restore a connection. */
+function changeRoutes(
+  { deps, app, path }: Omit<AppRoutes, 'connection'>,
+  changed: ReturnType<typeof changedConnectionResponse>,
+): Route[] {
+  const response = z.object({ appConnection: changed });
+  return [
     route(
       {
         method: 'PATCH',
@@ -135,17 +186,8 @@ export function createAppRoutes(
         id: `update${appTypeName(app)}Connection`,
         summary: `Updates a connection. New credentials replace the old ones only if ${app.name} accepts them.`,
         schemas: { path: idPath, query: noQuery, headers: idempotencyHeaders, body: updateBody(app) },
-        response: z.object({ appConnection: changed }),
-        codes: [
-          ...([
-            'NOT_FOUND',
-            'NAME_TAKEN',
-            'VERSION_CONFLICT',
-            'IDEMPOTENCY_CONFLICT',
-            'CONNECTION_IN_USE',
-          ] as const),
-          ...verificationCodes,
-        ],
+        response,
+        codes: [...updateCodes, ...verificationCodes],
       },
       async ({ path: { id }, headers, body }, caller, getSignal) => {
         const input = { ...body, ...readIdempotencyKey(headers) };
@@ -180,7 +222,7 @@ export function createAppRoutes(
         summary: 'Restores a deleted connection, under its old name or a new one.',
         schemas: { path: idPath, query: noQuery, body: restoreBody },
         isBodyOptional: true,
-        response: z.object({ appConnection: changed }),
+        response,
         codes: ['NOT_FOUND', 'NAME_TAKEN'],
       },
       async ({ path: { id }, body: { name } }, caller) => {
@@ -189,13 +231,5 @@ export function createAppRoutes(
         return { body: { appConnection: serializeChangedConnection(deps, caller, connection, fields) } };
       },
     ),
-    ...createVerificationRoutes(deps, app, path),
-    ...createConversionRoutes(deps, app, path, changed),
-    ...rotateKeyRoutes(deps, app, path, changed),
-    healthRoute(deps, app, path),
-    ...createUsePolicyRoutes(deps, app, path),
-    usageRoute(deps, app, path),
-    usedByRoute(deps, app, path),
-    ...createSetupLinkRoutes(deps, app, path),
   ];
 }
