@@ -1,6 +1,6 @@
 import type { AuditEvent } from '../audit/audit-event.entity.ts';
 import type { AppConnection } from '../connections/app-connection.entity.ts';
-import { parseCertificateTarget } from '../connections/forecasts/certificate-target.ts';
+import { parseCertificateTarget } from '../connections/certificate-target.ts';
 import type { WebhookEventType } from './event-types.ts';
 import type { DigestFormat, WebhookFormat } from './webhook-endpoint.entity.ts';
 

@@ -1,5 +1,5 @@
 import { currentTimeMs } from '../common/clock.ts';
-import { parseCertificateTarget } from '../connections/forecasts/certificate-target.ts';
+import { parseCertificateTarget } from '../connections/certificate-target.ts';
 import type { BodyInput } from './body.ts';
 import type { WebhookEventType } from './event-types.ts';
 import type { WebhookEndpoint } from './webhook-endpoint.entity.ts';

@@ -2,11 +2,11 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { storeWithEvents } from '../../audit/audited-change.ts';
 import { serverActor } from '../../audit/hash-chain.ts';
 import { currentTime } from '../../common/clock.ts';
+import { toCertificateTarget } from '../certificate-target.ts';
 import { dayMs, warningDays } from '../credentials/expiry.ts';
 import { type Host, originSql, urlFields } from '../credentials/host.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import { HostCertificate } from '../host-certificate.entity.ts';
-import { toCertificateTarget } from './certificate-target.ts';
 
 /** A certificate without a warning now, and when the next one may be due: null if its row is deleted. */
 interface Other {

@@ -1,8 +1,8 @@
 import { withForbiddenAudit } from '../../audit/record-refusals.ts';
 import type { ErrorCode } from '../../common/errors.ts';
 import type { Caller } from '../../identity/caller.ts';
+import { parseCertificateTarget } from '../certificate-target.ts';
 import type { ConnectionDeps } from '../deps.ts';
-import { parseCertificateTarget } from '../forecasts/certificate-target.ts';
 import {
   changesSince,
   findStart,
