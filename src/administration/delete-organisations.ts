@@ -3,6 +3,7 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import type { AuditDeps } from '../audit/hash-chain.ts';
 import { isDueSql } from '../audit/stream-position.ts';
 import { currentTime, currentTimeMs } from '../common/clock.ts';
+import { errorField } from '../common/error-field.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import { runCleanUpBatch } from '../database/delete-in-batches.ts';
 import { jobSchema } from '../database/job-schema.ts';
@@ -71,7 +72,7 @@ export async function deleteOrganisation(
     if (emptied !== 'done') return emptied;
     const finished = await inBatch(deps, (em) => finish(em, deps, id)).catch((error: unknown) => {
       // What was in flight has stored a row meanwhile, such as the messages of a webhook.
-      const isInUse = (error as { code?: unknown }).code === foreignKeyViolation;
+      const isInUse = errorField(error, 'code') === foreignKeyViolation;
       if (isInUse && round < maxRounds) return 'more' as const;
       throw error;
     });

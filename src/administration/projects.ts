@@ -4,6 +4,7 @@ import { storeWithEvents } from '../audit/audited-change.ts';
 import { withRequestContext } from '../audit/hash-chain.ts';
 import { withForbiddenAudit, withRefusalAudit } from '../audit/record-refusals.ts';
 import { currentTime } from '../common/clock.ts';
+import { errorField } from '../common/error-field.ts';
 import { AppError } from '../common/errors.ts';
 import {
   createListOrder,
@@ -139,9 +140,8 @@ async function mapNameConflict<T>(change: Promise<T>): Promise<T> {
   try {
     return await change;
   } catch (error) {
-    const { constraint } = error as { constraint?: unknown };
-    if (!(error instanceof UniqueConstraintViolationException) || constraint !== projectNameIndex)
-      throw error;
+    const isConflict = error instanceof UniqueConstraintViolationException;
+    if (!isConflict || errorField(error, 'constraint') !== projectNameIndex) throw error;
     const message = 'Another project has this name.';
     throw new AppError('NAME_TAKEN', message, {
       issues: [{ path: ['name'], message }],

@@ -38,8 +38,8 @@ export async function handleCodeExchange(
 /** @returns undefined if the body has no code */
 async function readCode(request: IncomingMessage): Promise<string | undefined> {
   try {
-    const body = await readJsonBody(request, { mediaType: codeMediaType, maxBytes: maxBodyBytes });
-    const { code } = body as { code?: unknown };
+    const options = { mediaType: codeMediaType, maxBytes: maxBodyBytes };
+    const { code }: { code?: unknown } = await readJsonBody(request, options);
     return typeof code === 'string' ? code : undefined;
   } catch (error) {
     if (error instanceof HttpError) return undefined;

@@ -1,5 +1,6 @@
 import { appendFileSync, existsSync, readFileSync, statSync } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
+import { errorField } from '../common/error-field.ts';
 import { StartupError } from '../common/errors.ts';
 import type { RowMacs } from '../encryption/row-macs.ts';
 
@@ -73,7 +74,7 @@ export class CheckpointFile {
       for (const checkpoint of parseCheckpoints(readFileSync(path, 'utf8'))) this.#updateNewest(checkpoint);
     } catch (error) {
       if (error instanceof StartupError) throw error;
-      const { code } = error as NodeJS.ErrnoException;
+      const code = errorField(error, 'code');
       throw new StartupError(
         `AUDIT_CHECKPOINT_FILE ${path}: cannot be read and written (${code ?? 'unknown error'})`,
       );

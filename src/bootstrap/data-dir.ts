@@ -16,6 +16,7 @@ import {
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { errorField } from '../common/error-field.ts';
 import { StartupError } from '../common/errors.ts';
 import { describeFileError } from '../common/file-error.ts';
 import { Secret } from '../common/secret.ts';
@@ -61,7 +62,7 @@ export class DataDir {
         try {
           linkSync(aside, file);
         } catch (error) {
-          if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+          if (errorField(error, 'code') !== 'EEXIST') throw error;
         } finally {
           unlinkSync(aside);
         }
@@ -86,7 +87,7 @@ export class DataDir {
         unlinkSync(this.pathTo(name));
         return true;
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+        if (errorField(error, 'code') === 'ENOENT') return false;
         throw error;
       }
     });
@@ -140,7 +141,7 @@ export class DataDir {
       return lock;
     } catch (error) {
       lock.close();
-      if ((error as { errcode?: unknown }).errcode === sqliteBusy) return undefined;
+      if (error instanceof Error && 'errcode' in error && error.errcode === sqliteBusy) return undefined;
       // SQLite does not report that it cannot create its journal because the disk is full.
       withStartupErrors(file, () => writeTemporaryFile(`${file}.${process.pid}`));
       throw new StartupError(
@@ -177,7 +178,7 @@ function withStartupErrors<T>(place: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
+    const code = errorField(error, 'code');
     if (code === undefined) throw error;
     throw new StartupError(`DATA_DIR ${place}: ${describeFileError(code, reasons)}`);
   }

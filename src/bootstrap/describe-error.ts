@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { commandLine, isRelease } from '../common/command-name.ts';
+import { errorField } from '../common/error-field.ts';
 import { AppError, StartupError } from '../common/errors.ts';
 import { describeConnectionFailure } from '../database/open-failure.ts';
 import { isDatabaseUnavailable } from '../database/outage.ts';
@@ -20,18 +21,19 @@ export function describeStartupError(error: unknown): string {
   if (error instanceof AppError) return [error.message, error.remedy].filter(Boolean).join(' ');
   if (isDatabaseUnavailable(error))
     return `the database became unavailable: ${describeConnectionFailure(error, 'postgresql')}`;
-  const { name, code } = Object(error) as { name?: unknown; code?: unknown };
   const missing = findMissingModule(error);
   if (missing)
     return `${missing} is not installed; ${isRelease ? 'install the package again' : 'run "npm install"'}`;
-  const what = `${typeof name === 'string' ? name : typeof error}${typeof code === 'string' ? ` (${code})` : ''}`;
+  const name = errorField(error, 'name') ?? typeof error;
+  const code = errorField(error, 'code');
+  const what = code === undefined ? name : `${name} (${code})`;
   const place = findOwnFrame(error);
   return `unexpected ${what}${place ? ` in ${place}` : ''}; this is a bug in the server, please report it`;
 }
 
 function findMissingModule(error: unknown): string | undefined {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') continue;
+    if (errorField(cause, 'code') !== 'ERR_MODULE_NOT_FOUND') continue;
     const [, name] = /^Cannot find (?:package|module) '([^']+)'/.exec(cause.message) ?? [];
     return name?.replace(root, './');
   }

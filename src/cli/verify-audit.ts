@@ -10,6 +10,7 @@ import { isAuthenticCheckpoint, parseCheckpoints } from '../audit/checkpoint-fil
 import { type IntactChain, verifyChain } from '../audit/verify-chain.ts';
 import type { Stores } from '../bootstrap/stores.ts';
 import { commandLine } from '../common/command-name.ts';
+import { errorField } from '../common/error-field.ts';
 import { StartupError } from '../common/errors.ts';
 import { Organisation } from '../identity/organisation.entity.ts';
 import { unattributedOrgId } from '../identity/organisations.ts';
@@ -101,7 +102,7 @@ function readCheckpointFile(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
+    const code = errorField(error, 'code');
     throw new StartupError(`--checkpoint ${file}: cannot be read (${code ?? 'unknown error'})`);
   }
 }

@@ -1,4 +1,5 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { errorField } from './error-field.ts';
 import { StartupError } from './errors.ts';
 
 /** The most bytes of a file, and what to do about one that has more. */
@@ -57,7 +58,7 @@ export function readSmallFile(file: string, { maxBytes, remedy } = limitOfValues
     throw new UnusableFile(`has more than ${maxBytes} bytes; ${remedy}`);
   } catch (error) {
     if (error instanceof UnusableFile) throw error;
-    const { code } = error as NodeJS.ErrnoException;
+    const code = errorField(error, 'code');
     throw new UnusableFile(`cannot be read (${code ?? 'unknown error'})`);
   } finally {
     if (descriptor !== undefined) closeSync(descriptor);

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { type DestinationStream, type Logger, pino } from 'pino';
+import { errorField } from './error-field.ts';
 import { serverId, version } from './server-identity.ts';
 import { Stopwatch } from './stopwatch.ts';
 import { currentSpan, type Span } from './tracing.ts';
@@ -115,11 +116,12 @@ function stdoutBuffer(): DestinationStream {
  */
 export function safeErrorFields(error: unknown): Record<string, unknown> {
   if (!(error instanceof Error)) return { name: typeof error };
-  const { code, constraint } = error as { code?: unknown; constraint?: unknown };
+  const code = errorField(error, 'code');
+  const constraint = errorField(error, 'constraint');
   return {
     name: error.name,
-    ...(typeof code === 'string' && { code }),
-    ...(typeof constraint === 'string' && { constraint }),
+    ...(code !== undefined && { code }),
+    ...(constraint !== undefined && { constraint }),
     at: error.stack
       ?.split('\n')
       .filter((line) => /^\s+at /.test(line))

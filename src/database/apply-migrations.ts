@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
+import { errorField } from '../common/error-field.ts';
 import { StartupError } from '../common/errors.ts';
 import { inSession, ownerSession, roles, withoutStatementTimeout } from './driver/session.ts';
 import type { DatabaseLocation } from './location.ts';
@@ -24,7 +25,7 @@ export async function migrate(orm: MikroORM, location: DatabaseLocation): Promis
     // Creates the table of applied migrations, outside of the transaction below.
     await orm.migrator.getExecuted().catch((error: unknown) => {
       // Another server has just created it.
-      if (!createdMeanwhileCodes.has(String((error as { code?: unknown }).code))) throw error;
+      if (!createdMeanwhileCodes.has(errorField(error, 'code') ?? '')) throw error;
     });
     // The embedded database has one server, and one connection, which the lock would occupy.
     if (location.kind === 'embedded') await apply(orm.em.fork());

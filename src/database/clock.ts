@@ -1,4 +1,5 @@
 import { synchroniseClock } from '../common/clock.ts';
+import { errorField } from '../common/error-field.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import { tooManyConnectionsCode } from './outage.ts';
 
@@ -30,7 +31,7 @@ export async function followDatabaseClock(query: Query, log: Logger): Promise<()
       log.warn({ offsetMs }, 'the clock of this server differs from that of the database, which is used');
   } catch (error) {
     // Other errors of a busy database may be over soon.
-    if ((error as { code?: unknown }).code === tooManyConnectionsCode) throw error;
+    if (errorField(error, 'code') === tooManyConnectionsCode) throw error;
     log.warn({ error: safeErrorFields(error) }, message);
   }
   const measureAgain = () =>

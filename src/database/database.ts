@@ -1,4 +1,5 @@
 import type { EntityManager, EventSubscriber, MikroORM } from '@mikro-orm/postgresql';
+import { errorField } from '../common/error-field.ts';
 import { StartupError } from '../common/errors.ts';
 import type { Logger } from '../common/log.ts';
 import { TenantUsage } from '../common/tenant-usage.ts';
@@ -217,5 +218,5 @@ async function describingFailure<T>(
 }
 
 function isMissingModule(error: unknown): boolean {
-  return (error as { code?: unknown }).code === 'ERR_MODULE_NOT_FOUND';
+  return errorField(error, 'code') === 'ERR_MODULE_NOT_FOUND';
 }

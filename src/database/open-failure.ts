@@ -14,8 +14,12 @@ export function describeLocation(location: DatabaseLocation): string {
  */
 export function describeConnectionFailure(error: unknown, kind: DatabaseLocation['kind']): string {
   if (error instanceof InvalidConnectionString) return error.message;
-  for (let cause = error; typeof cause === 'object' && cause !== null; cause = (cause as Error).cause) {
-    const { code: given, errno } = cause as { code?: unknown; errno?: unknown };
+  for (
+    let cause = error;
+    typeof cause === 'object' && cause !== null;
+    cause = 'cause' in cause ? cause.cause : undefined
+  ) {
+    const { code: given, errno }: { code?: unknown; errno?: unknown } = cause;
     const code = kind === 'embedded' ? (wasiErrors[Number(errno ?? given)] ?? given) : given;
     if (typeof code === 'string') {
       const other = /^[0-9A-Z]{5}$/.test(code) ? 'it rejected a statement' : 'it cannot be used';

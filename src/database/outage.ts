@@ -1,3 +1,4 @@
+import { errorField } from '../common/error-field.ts';
 import { AppError } from '../common/errors.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 import { outdatedStatementCode } from './driver/prepared-statements.ts';
@@ -38,23 +39,24 @@ const unavailableMessages =
 
 /** Whether a statement failed because another transaction holds a lock that it needs. */
 export function isLockTimeout(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === lockTimeoutCode;
+  return error instanceof Error && errorField(error, 'code') === lockTimeoutCode;
 }
 
 /** Whether an error means that the database does not respond, does not respond in time, or has no space. */
 export function isDatabaseUnavailable(error: unknown): error is Error {
   if (!(error instanceof Error) || error instanceof AppError) return false;
   // After an error with severity FATAL, PostgreSQL closes the connection: it stops, starts, or refuses connections.
-  const { code, severity } = error as { code?: unknown; severity?: unknown };
   return (
-    unavailableCodes.has(String(code)) || severity === 'FATAL' || unavailableMessages.test(error.message)
+    unavailableCodes.has(errorField(error, 'code') ?? '') ||
+    errorField(error, 'severity') === 'FATAL' ||
+    unavailableMessages.test(error.message)
   );
 }
 
 /** Converts and logs an error of an unavailable database; undefined for other errors. */
 export function toServiceUnavailable(error: unknown, log: Logger): AppError | undefined {
   if (!isDatabaseUnavailable(error)) return undefined;
-  if ((error as { code?: unknown }).code === diskFullCode) {
+  if (errorField(error, 'code') === diskFullCode) {
     log.error({ error: safeErrorFields(error) }, 'the disk of the database is full; changes fail');
     return new AppError('SERVICE_UNAVAILABLE', 'The disk of the database is full. Nothing was changed.', {
       remedy: 'Contact the operator of the server. Reads still work.',

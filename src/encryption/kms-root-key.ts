@@ -1,4 +1,5 @@
 import type { KMS } from '@aws-sdk/client-kms';
+import { errorField } from '../common/error-field.ts';
 import { operatorSocketLookup } from '../outbound/dns-lookup.ts';
 import { DecryptionError } from './jwe.ts';
 import { type DataKeyBinding, dataKeyContext, KmsUnavailableError, type RootKey } from './root-key.ts';
@@ -80,8 +81,7 @@ async function connect(region: string): Promise<KMS> {
 /** Returns the system's error code, such as `ECONNREFUSED`, or the name of the AWS exception. */
 function errorName(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown error';
-  const { code } = error as { code?: unknown };
-  const name = typeof code === 'string' ? code : error.name;
+  const name = errorField(error, 'code') ?? error.name;
   return /^\w{1,64}$/.test(name) ? name : 'unknown error';
 }
 

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { errorField } from '../common/error-field.ts';
 import { StartupError } from '../common/errors.ts';
 import { currentRequest, type Logger, RequestLogContext, safeErrorFields } from '../common/log.ts';
 import { currentSpan, type Tracer } from '../common/tracing.ts';
@@ -157,7 +158,7 @@ export function sendText(response: ServerResponse, status: number, text: string)
 }
 
 function describeListenError(host: string, port: number, error: unknown): string {
-  const { code } = error as NodeJS.ErrnoException;
+  const code = errorField(error, 'code');
   if (code === 'EADDRINUSE') return `PORT ${port} is in use on ${host}; set PORT to another port`;
   if (code === 'EACCES')
     return `PORT ${port} needs privileges that this user does not have; set PORT to another port`;

@@ -5,6 +5,7 @@ import { createServer, type Server, type ServerOptions } from 'node:https';
 import { dirname } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { readConfiguredFile } from '../common/configured-file.ts';
+import { errorField } from '../common/error-field.ts';
 import { StartupError } from '../common/errors.ts';
 import { type Logger, safeErrorFields } from '../common/log.ts';
 
@@ -141,7 +142,7 @@ function wrapTlsError<T>(parse: () => T, message: string): T {
   try {
     return parse();
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
+    const code = errorField(error, 'code');
     throw new StartupError(`${message}${code ? ` (${code})` : ''}`);
   }
 }

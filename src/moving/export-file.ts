@@ -6,6 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { operatorActor } from '../administration/organisations.ts';
 import { type AuditDeps, appendEvents, withRequestContext } from '../audit/hash-chain.ts';
+import { errorField } from '../common/error-field.ts';
 import { StartupError } from '../common/errors.ts';
 import { describeFileError } from '../common/file-error.ts';
 import { unattributedOrgId } from '../identity/organisations.ts';
@@ -70,8 +71,8 @@ async function withFileErrors<T>(file: string, work: () => Promise<T>): Promise<
   try {
     return await work();
   } catch (error) {
-    const { code, syscall } = Object(error) as NodeJS.ErrnoException;
-    if (syscall === undefined || code === undefined) throw error;
+    const code = errorField(error, 'code');
+    if (code === undefined || errorField(error, 'syscall') === undefined) throw error;
     throw new StartupError(`--output ${file}: ${describeFileError(code, reasons)}`);
   }
 }
@@ -81,7 +82,7 @@ function moveWithoutReplacing(partial: string, file: string): void {
   try {
     linkSync(partial, file);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST' || existsSync(file)) throw existingFile(file);
+    if (errorField(error, 'code') === 'EEXIST' || existsSync(file)) throw existingFile(file);
     // File systems such as exFAT have no links.
     renameSync(partial, file);
   }

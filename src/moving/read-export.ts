@@ -4,6 +4,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { pipeline, Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import type { EntityManager } from '@mikro-orm/postgresql';
+import { errorField } from '../common/error-field.ts';
 import { StartupError } from '../common/errors.ts';
 import type { Vault } from '../encryption/vault.ts';
 import { type ExportKeys, openExportKeys } from './export-key.ts';
@@ -81,7 +82,7 @@ async function* readBytes(handle: FileHandle, start: number): AsyncGenerator<Buf
 }
 
 function throwUnreadable(error: unknown): never {
-  throw new StartupError(`it cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`);
+  throw new StartupError(`it cannot be read (${errorField(error, 'code') ?? 'unknown error'})`);
 }
 
 /**

@@ -1,5 +1,6 @@
 import { UniqueConstraintViolationException } from '@mikro-orm/core';
 import { LRUCache } from 'lru-cache';
+import { errorField } from '../../common/error-field.ts';
 import { AppError } from '../../common/errors.ts';
 import { createBatchLoader } from '../../database/batch-loader.ts';
 import type { RowReader } from '../../database/row-reader.ts';
@@ -128,6 +129,6 @@ function projectNotFoundError(): AppError {
 function isNameConflict(error: unknown): boolean {
   return (
     error instanceof UniqueConstraintViolationException &&
-    nameIndexes.some((index) => index === (error as { constraint?: unknown }).constraint)
+    nameIndexes.some((index) => index === errorField(error, 'constraint'))
   );
 }
