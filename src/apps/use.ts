@@ -84,11 +84,14 @@ export interface AppRateLimits {
   read(headers: Readonly<Record<string, string>>): UpstreamRateLimit | undefined;
 }
 
+/** A method of requests through connections. */
+export type UseMethod = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | 'OPTIONS';
+
 /** A rule of a use policy, which says which requests callers may send to an app through a connection. */
 export interface UseRule {
   effect: 'ALLOW' | 'DENY';
   /** The methods to which it applies; absent for all. GET covers HEAD. */
-  methods?: readonly string[];
+  methods?: UseMethod[];
   /** A pattern of the path without the query: `/api/v1/users/:id`, or `/api/v1/users/**` for everything below too. */
   path: string;
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { isoDateTime } from '../common/date-time.ts';
 import { createCursorCodec } from '../common/pagination.ts';
+import { typedKeys } from '../common/typed-keys.ts';
 import type { AppConnection } from './app-connection.entity.ts';
 import { connectionName } from './input-schemas.ts';
 
@@ -28,7 +29,7 @@ const codecs = {
 };
 
 /** The fields by which connections can be sorted. */
-export const orderFields = Object.keys(codecs) as ConnectionOrder['field'][];
+export const orderFields = typedKeys(codecs);
 
 /** The properties of connections that hold the values of the fields. */
 const properties = {

@@ -2,6 +2,7 @@ import SchemaBuilder from '@pothos/core';
 import ZodPlugin from '@pothos/plugin-zod';
 import { errorCodes, fromZodError } from '../common/errors.ts';
 import type { Secret } from '../common/secret.ts';
+import { typedKeys } from '../common/typed-keys.ts';
 import type { Context } from './context.ts';
 import { fairFields } from './fair-fields.ts';
 import { DateTimeScalar, JsonScalar, SecretScalar, UuidScalar } from './scalars.ts';
@@ -43,21 +44,24 @@ export function createBuilder() {
 }
 
 /** The values of a GraphQL enum for ids: `api-token` becomes `API_TOKEN`. */
-export function enumValues(entries: Iterable<{ id: string; description: string }>) {
+export function enumValues<Id extends string>(entries: Iterable<{ id: Id; description: string }>) {
   return Object.fromEntries(
     [...entries].map(({ id, description }) => [
-      id.toUpperCase().replaceAll(/[-:]/g, '_'),
+      id.toUpperCase().replaceAll(/[-:.]/g, '_'),
       { value: id, description },
     ]),
   );
+}
+
+/** The values of a GraphQL enum for ids with their descriptions. */
+export function describedValues<Id extends string>(descriptions: Readonly<Record<Id, string>>) {
+  return enumValues(typedKeys(descriptions).map((id) => ({ id, description: descriptions[id] })));
 }
 
 /** Defines `enum ErrorCode`, from which clients can generate types. */
 export function defineErrorCode(builder: Builder) {
   return builder.enumType('ErrorCode', {
     description: 'The values of `extensions.code` of an error.',
-    values: Object.fromEntries(
-      Object.entries(errorCodes).map(([code, { description }]) => [code, { description }]),
-    ) as { [code in keyof typeof errorCodes]: { description: string } },
+    values: enumValues(typedKeys(errorCodes).map((id) => ({ id, description: errorCodes[id].description }))),
   });
 }

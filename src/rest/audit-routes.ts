@@ -1,18 +1,19 @@
 import { z } from 'zod';
-import { type AuditAction, auditActions } from '../audit/audit-event.entity.ts';
+import { auditActions } from '../audit/audit-event.entity.ts';
 import { outcomeFilter, subjectFilter } from '../audit/input.ts';
 import { eventCursor, listEvents } from '../audit/list-events.ts';
 import type { RefusalAuditDeps } from '../audit/record-refusals.ts';
 import { serializeEvent } from '../audit/serialize-event.ts';
 import { timestamp } from '../common/date-time.ts';
 import { strictObject } from '../common/strict-object.ts';
+import { typedKeys } from '../common/typed-keys.ts';
 import { uuid } from '../connections/input-schemas.ts';
 import { linkHeader } from './paginate.ts';
 import { booleanParameter, pageQuery } from './request-schemas.ts';
 import { type Route, route } from './route.ts';
 
 const path = '/api/v1/audit-events';
-const action = z.enum(Object.keys(auditActions) as [AuditAction, ...AuditAction[]]);
+const action = z.enum(typedKeys(auditActions));
 
 const eventQuery = strictObject({
   action: action.optional().meta({ description: 'Only events with this action.' }),

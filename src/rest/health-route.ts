@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import { type App, appTypeName } from '../apps/app.ts';
-import { type ErrorCode, errorCodes } from '../common/errors.ts';
+import { errorCodes } from '../common/errors.ts';
 import { pageSize } from '../common/pagination.ts';
 import { strictObject } from '../common/strict-object.ts';
+import { typedKeys } from '../common/typed-keys.ts';
 import { expiryReasons, verificationStatuses } from '../connections/app-connection.entity.ts';
 import { loadHealth } from '../connections/checks/load-health.ts';
 import { loadHistory } from '../connections/checks/load-history.ts';
@@ -19,7 +20,7 @@ const period = z.object({
   until: time('The end, exclusive; null for the present status.'),
   status: z.enum(verificationStatuses).meta({ description: 'The status.' }),
   code: z
-    .enum(Object.keys(errorCodes) as ErrorCode[])
+    .enum(typedKeys(errorCodes))
     .nullable()
     .meta({ description: 'The last reason; null if the connection worked.' }),
   isHostOutage: z.boolean().meta({

@@ -10,6 +10,7 @@ import {
   validationError,
 } from '../common/errors.ts';
 import { currentRequest, type Logger, logUnexpectedError } from '../common/log.ts';
+import { typedKeys } from '../common/typed-keys.ts';
 import { toServiceUnavailable } from '../database/outage.ts';
 import { DataKeyError, describeDataKeyError } from '../encryption/data-key-error.ts';
 import { invalidCursorMessage } from './request-schemas.ts';
@@ -24,9 +25,7 @@ export const problemResponseSchema = z
     status: z.int().min(400).max(599).meta({ description: 'The HTTP status.' }),
     detail: z.string().meta({ description: 'A description of this occurrence.' }),
     instance: z.string().optional().meta({ description: 'The id of the request, as a URI.' }),
-    code: z
-      .enum(Object.keys(errorCodes) as [ErrorCode, ...ErrorCode[]])
-      .meta({ description: 'The error code.' }),
+    code: z.enum(typedKeys(errorCodes)).meta({ description: 'The error code.' }),
     issues: z
       .array(z.object({ path: z.array(z.union([z.string(), z.int()])), message: z.string() }))
       .optional()

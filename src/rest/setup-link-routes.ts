@@ -1,17 +1,14 @@
 import { z } from 'zod';
 import { type App, appTypeName } from '../apps/app.ts';
 import { strictObject } from '../common/strict-object.ts';
+import { typedKeys } from '../common/typed-keys.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import { uuid } from '../connections/input-schemas.ts';
 import type { SetupLink } from '../connections/setup-link.entity.ts';
 import { createSetupLink, expiresInDescription, expiresInSchema } from '../connections/setup-links/create.ts';
 import { listSetupLinks } from '../connections/setup-links/list.ts';
 import { revokeSetupLink } from '../connections/setup-links/revoke.ts';
-import {
-  getSetupLinkStatus,
-  type SetupLinkStatus,
-  setupLinkStatuses,
-} from '../connections/setup-links/setup-link.ts';
+import { getSetupLinkStatus, setupLinkStatuses } from '../connections/setup-links/setup-link.ts';
 import { idPath, noQuery } from './request-schemas.ts';
 import { type Route, route } from './route.ts';
 
@@ -20,9 +17,7 @@ const setupLinkResponse = z
   .object({
     id: z.guid().meta({ description: 'The id, as in the audit trail and the log.' }),
     connectionId: z.guid().meta({ description: 'The id of the connection.' }),
-    status: z
-      .enum(Object.keys(setupLinkStatuses) as [SetupLinkStatus, ...SetupLinkStatus[]])
-      .meta({ description: 'The state.' }),
+    status: z.enum(typedKeys(setupLinkStatuses)).meta({ description: 'The state.' }),
     createdAt: time.meta({ description: 'The time of creation.' }),
     expiresAt: time.meta({ description: 'The time at which it expires.' }),
     openedAt: time

@@ -133,7 +133,7 @@ function serializeUsePolicy({ version, preset, rules }: UsePolicy) {
 }
 
 function serializeRule({ effect, methods, path }: UsePolicy['rules'][number]) {
-  return { effect, methods: (methods ?? null) as (typeof useMethods)[number][] | null, path };
+  return { effect, methods: methods ?? null, path };
 }
 
 function serializeTest({ isAllowed, path, decidedBy, explanation }: UsePolicyTest) {

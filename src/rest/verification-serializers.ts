@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { type App, requestIdField } from '../apps/app.ts';
-import { type ErrorCode, errorCodes } from '../common/errors.ts';
+import { errorCodes } from '../common/errors.ts';
+import { typedKeys } from '../common/typed-keys.ts';
 import { type AppConnection, verificationStatuses } from '../connections/app-connection.entity.ts';
 import type { ValidationResult } from '../connections/operations/verify.ts';
 import { readScope } from '../connections/payload-authorization.ts';
@@ -8,7 +9,7 @@ import type { Caller } from '../identity/caller.ts';
 
 const timestamp = z.iso.datetime();
 /** The schema of an error code. */
-export const errorCode = z.enum(Object.keys(errorCodes) as [ErrorCode, ...ErrorCode[]]);
+export const errorCode = z.enum(typedKeys(errorCodes));
 
 const code = errorCode.nullable().meta({ description: 'The error code; null if the check succeeded.' });
 /** The members of the result of a verification. */

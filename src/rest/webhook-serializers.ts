@@ -1,25 +1,16 @@
 import { z } from 'zod';
+import { typedKeys } from '../common/typed-keys.ts';
 import { toWebhookId } from '../webhooks/enqueue.ts';
-import { type WebhookEventType, webhookEventTypes } from '../webhooks/event-types.ts';
+import { webhookEventTypes } from '../webhooks/event-types.ts';
 import { subscribableTypes } from '../webhooks/input-schemas.ts';
-import {
-  type WebhookEndpoint,
-  type WebhookFormat,
-  webhookFormats,
-} from '../webhooks/webhook-endpoint.entity.ts';
-import {
-  type WebhookMessage,
-  type WebhookMessageStatus,
-  webhookMessageStatuses,
-} from '../webhooks/webhook-message.entity.ts';
+import { type WebhookEndpoint, webhookFormats } from '../webhooks/webhook-endpoint.entity.ts';
+import { type WebhookMessage, webhookMessageStatuses } from '../webhooks/webhook-message.entity.ts';
 
 const time = z.iso.datetime();
-const eventType = z.enum(Object.keys(webhookEventTypes) as [WebhookEventType, ...WebhookEventType[]]);
+const eventType = z.enum(typedKeys(webhookEventTypes));
 
 /** The schema of the state of a message. */
-export const messageStatus = z.enum(
-  Object.keys(webhookMessageStatuses) as [WebhookMessageStatus, ...WebhookMessageStatus[]],
-);
+export const messageStatus = z.enum(typedKeys(webhookMessageStatuses));
 
 /** The schema of an endpoint. */
 export const endpointResponse = z
@@ -37,9 +28,7 @@ export const endpointResponse = z
       .array(z.guid())
       .nullable()
       .meta({ description: 'The projects whose events it gets; null for those of the whole organisation.' }),
-    format: z
-      .enum(Object.keys(webhookFormats) as [WebhookFormat, ...WebhookFormat[]])
-      .meta({ description: 'The form of the bodies.' }),
+    format: z.enum(typedKeys(webhookFormats)).meta({ description: 'The form of the bodies.' }),
     createdAt: time.meta({ description: 'The time of creation.' }),
     updatedAt: time.meta({ description: 'The time of the last change.' }),
     disabledAt: time.nullable().meta({
@@ -103,7 +92,7 @@ export function serializeEndpoint(endpoint: WebhookEndpoint) {
   return {
     ...{ id, url, format },
     description: description ?? null,
-    eventTypes: (eventTypes ?? null) as (typeof subscribableTypes)[number][] | null,
+    eventTypes: eventTypes ?? null,
     projectIds: projectIds ?? null,
     createdAt: createdAt.toISOString(),
     updatedAt: updatedAt.toISOString(),

@@ -3,6 +3,7 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import type { AuditAction } from '../audit/audit-event.entity.ts';
 import type { TrailState } from '../audit/trail-head.ts';
 import { currentTime } from '../common/clock.ts';
+import { typedKeys } from '../common/typed-keys.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import { deleteRow, updateRow } from '../database/row-statements.ts';
 import type { Caller } from '../identity/caller.ts';
@@ -32,13 +33,11 @@ export async function updateWebhookEndpoint(
   return changeEndpoint(deps, caller, 'UPDATE_WEBHOOK_ENDPOINT', id, async (em, endpoint, trail) => {
     const target = await changeTarget(deps, em, endpoint, input, trail);
     await assertProjectsExist(em, caller.orgId, input.projectIds);
-    const given = Object.entries(input).filter(([, value]) => value !== undefined);
-    const changed = given.filter(([name, value]) => {
-      return !isDeepStrictEqual(value ?? null, endpoint[name as keyof typeof input] ?? null);
-    });
+    const given = typedKeys(input).filter((name) => input[name] !== undefined);
+    const changed = given.filter((name) => !isDeepStrictEqual(input[name] ?? null, endpoint[name] ?? null));
     const isSwitched = enabled !== undefined && enabled === Boolean(endpoint.disabledAt);
     return {
-      ...Object.fromEntries(changed),
+      ...Object.fromEntries(changed.map((name) => [name, input[name]])),
       ...target,
       ...(isSwitched && !enabled && { disabledAt: currentTime() }),
       ...(isSwitched && enabled && toEnabled(endpoint, trail.seq)),
@@ -124,14 +123,13 @@ async function changeEndpoint(
 ): Promise<WebhookEndpoint> {
   return storeEndpointChange(deps, caller, action, id, async (em, endpoint, trail) => {
     const changes = await change(em, endpoint, trail);
-    const columns = Object.keys(changes);
+    const columns = typedKeys(changes);
     if (columns.length === 0) return { fields: [], result: endpoint };
     const changed = { ...endpoint, ...changes, updatedAt: currentTime() };
     const signed = (await deps.vault.rowMacs(em)).signed(em, WebhookEndpoint, changed);
-    const names = [...columns, 'updatedAt', 'mac'] as (keyof WebhookEndpoint & string)[];
     return {
       fields: toAuditedFields(columns),
-      updates: [updateRow(em, WebhookEndpoint, signed, names)],
+      updates: [updateRow(em, WebhookEndpoint, signed, [...columns, 'updatedAt', 'mac'])],
       result: signed,
     };
   });

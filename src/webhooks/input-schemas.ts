@@ -1,19 +1,19 @@
 import { z } from 'zod';
 import { boundedText, isStorable, notStorableMessage } from '../common/text.ts';
+import { typedKeys } from '../common/typed-keys.ts';
 import { type WebhookEventType, webhookEventTypes } from './event-types.ts';
-import { type WebhookFormat, webhookFormats } from './webhook-endpoint.entity.ts';
+import { webhookFormats } from './webhook-endpoint.entity.ts';
 
 const maxUrlLength = 2_048;
 const maxDescriptionLength = 256;
 const maxProjects = 100;
 
 /** The types to which an endpoint can subscribe. A test event is sent only on request. */
-export const subscribableTypes = Object.keys(webhookEventTypes).filter((type) => type !== 'webhook.test') as [
-  WebhookEventType,
-  ...WebhookEventType[],
-];
+export const subscribableTypes: WebhookEventType[] = typedKeys(webhookEventTypes).filter(
+  (type) => type !== 'webhook.test',
+);
 
-const formats = Object.keys(webhookFormats) as [WebhookFormat, ...WebhookFormat[]];
+const formats = typedKeys(webhookFormats);
 
 /** The URL of a receiver. The outbound client, not this schema, decides whether the address may be connected to. */
 const url = boundedText(maxUrlLength, {

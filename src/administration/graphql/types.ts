@@ -1,8 +1,8 @@
 import type { ObjectRef } from '@pothos/core';
-import { type Builder, enumValues } from '../../graphql/builder.ts';
+import { type Builder, describedValues } from '../../graphql/builder.ts';
 import { defineForwardPage, defineForwardPageInfo } from '../../graphql/forward-page.ts';
 import type { ApiKey } from '../../identity/api-key.entity.ts';
-import { scopes } from '../../identity/caller.ts';
+import type { scopes } from '../../identity/caller.ts';
 import type { Organisation, Project } from '../../identity/organisation.entity.ts';
 
 /** The GraphQL types that API keys, projects and the viewer share. */
@@ -23,9 +23,7 @@ const scopeDescriptions: Readonly<Record<(typeof scopes)[number], string>> = {
 export function defineAdministrationTypes(builder: Builder) {
   const Scope = builder.enumType('Scope', {
     description: 'The scopes of callers.',
-    values: enumValues(scopes.map((id) => ({ id, description: scopeDescriptions[id] }))) as {
-      [name: string]: { value: (typeof scopes)[number]; description: string };
-    },
+    values: describedValues(scopeDescriptions),
   });
   const OrganisationType = builder.objectRef<Organisation>('Organisation').implement({
     description: 'The tenant. Organisations share nothing.',

@@ -1,4 +1,4 @@
-import type { UsePreset, UseRule } from '../use.ts';
+import type { UseMethod, UsePreset, UseRule } from '../use.ts';
 
 /**
  * Paths whose responses have secrets that outlive the request, each with the reason. From Okta's API descriptions
@@ -36,7 +36,7 @@ const secretPaths: readonly { path: string; reason: string }[] = [
 ];
 
 /** Requests whose responses hand out new secrets, or that let the caller take over or destroy credentials. */
-const secretWrites: readonly { path: string; methods: readonly string[]; reason: string }[] = [
+const secretWrites: readonly { path: string; methods: UseMethod[]; reason: string }[] = [
   {
     path: '/api/v1/apps',
     methods: ['POST'],
@@ -76,8 +76,8 @@ const secretWrites: readonly { path: string; methods: readonly string[]; reason:
 
 const denySecrets = secretPaths.map(({ path }) => deny(path));
 const denySecretWrites = secretWrites.map(({ path, methods }) => deny(path, methods));
-const get = ['GET'];
-const allMethods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
+const get: UseMethod[] = ['GET'];
+const allMethods: UseMethod[] = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
 
 /** The use policies that connections to Okta can have by name. */
 export const oktaUsePresets: readonly [UsePreset, ...UsePreset[]] = [
@@ -117,10 +117,10 @@ export const oktaUsePresets: readonly [UsePreset, ...UsePreset[]] = [
   },
 ];
 
-function allow(path: string, methods: readonly string[]): UseRule {
+function allow(path: string, methods: UseMethod[]): UseRule {
   return { effect: 'ALLOW', methods, path };
 }
 
-function deny(path: string, methods?: readonly string[]): UseRule {
+function deny(path: string, methods?: UseMethod[]): UseRule {
   return { effect: 'DENY', ...(methods && { methods }), path };
 }

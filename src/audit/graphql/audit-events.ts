@@ -1,8 +1,8 @@
 import { dateTime } from '../../common/date-time.ts';
-import type { Builder } from '../../graphql/builder.ts';
+import { type Builder, describedValues } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
 import { defineForwardPage, defineForwardPageInfo, forwardPageArgs } from '../../graphql/forward-page.ts';
-import { type AuditAction, type AuditEvent, auditActions } from '../audit-event.entity.ts';
+import { type AuditEvent, auditActions } from '../audit-event.entity.ts';
 import { type EventFilter, outcomeFilter, subjectFilter } from '../input.ts';
 import { eventCursor, listEvents } from '../list-events.ts';
 import { parseUse, type RecordedUse } from '../recorded-use.ts';
@@ -12,9 +12,7 @@ export function defineAudit(builder: Builder): void {
   const Action = builder.enumType('AuditAction', {
     description:
       'The actions that are audited. Refused attempts have the same action, with the error code as outcome.',
-    values: Object.fromEntries(
-      Object.entries(auditActions).map(([action, description]) => [action, { description }]),
-    ) as { [action in AuditAction]: { description: string } },
+    values: describedValues(auditActions),
   });
   const Use = builder.objectRef<RecordedUse>('AuditedUse').implement({
     description: 'A write through a connection.',

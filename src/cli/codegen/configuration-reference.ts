@@ -1,3 +1,4 @@
+import { typedKeys } from '../../common/typed-keys.ts';
 import { environmentDocs } from '../../config/env-descriptions.ts';
 import { environment } from '../../config/env-schema.ts';
 import { variableGroups } from '../../config/variable-docs.ts';
@@ -6,13 +7,12 @@ import { generatedNotice, page, table } from './markdown.ts';
 /** Generates docs/operations/configuration.md from the environment schema and its descriptions. */
 export function configurationReference(): string {
   const groups = variableGroups.map((group) => {
-    const rows = Object.entries(environmentDocs)
-      .filter(([, docs]) => docs.group === group)
-      .map(([name, docs]) => [
-        `\`${name}\``,
-        docs.example ? `${docs.description} Example: \`${docs.example}\`` : docs.description,
-        docs.default ?? schemaDefault(name as keyof typeof environmentDocs),
-      ]);
+    const rows = typedKeys(environmentDocs).flatMap((name) => {
+      const docs = environmentDocs[name];
+      if (docs.group !== group) return [];
+      const example = docs.example ? ` Example: \`${docs.example}\`` : '';
+      return [[`\`${name}\``, docs.description + example, docs.default ?? schemaDefault(name)]];
+    });
     return `## ${group}\n\n${table(['Variable', 'Description', 'Default'], rows)}`;
   });
   return page(

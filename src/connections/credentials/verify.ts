@@ -123,13 +123,13 @@ export function verificationColumns(
 }
 
 /** The columns that another job may change while an app is asked. A verification that finds nothing new does not write them. */
-const concurrentColumns: readonly string[] = [
+const concurrentColumns = [
   'account',
   'verificationDetails',
   'expiresAt',
   'expiryReason',
   'expiryWarningAt',
-] satisfies (keyof VerificationColumns)[];
+] as const satisfies (keyof VerificationColumns)[];
 
 /**
  * Omits the columns that another job may have changed and this verification has not, so that storing it undoes neither a warning nor
@@ -139,10 +139,9 @@ export function omitUnchanged<Columns extends VerificationColumns>(
   columns: Columns,
   before: VerificationColumns,
 ): Partial<Columns> {
-  const entries = Object.entries(columns).filter(([name, value]) => {
-    return !concurrentColumns.includes(name) || value !== (before[name as keyof VerificationColumns] ?? null);
-  });
-  return Object.fromEntries(entries) as Partial<Columns>;
+  const changed: Partial<Columns> = { ...columns };
+  for (const name of concurrentColumns) if (columns[name] === (before[name] ?? null)) delete changed[name];
+  return changed;
 }
 
 /**

@@ -1,5 +1,5 @@
-import type { Builder } from '../../graphql/builder.ts';
-import { type ConnectionKey, connectionKeyStates, type StoredKeyFailure } from '../app-connection.entity.ts';
+import { type Builder, describedValues } from '../../graphql/builder.ts';
+import type { ConnectionKey, connectionKeyStates, StoredKeyFailure } from '../app-connection.entity.ts';
 import type { defineVerification } from './verification-type.ts';
 
 /** The enum of error codes. */
@@ -12,16 +12,13 @@ export function defineKeyTypes(builder: Builder, codes: ErrorCodes) {
 
 /** Defines `AppConnectionKey`. */
 function defineKey(builder: Builder) {
-  const descriptions = {
-    PENDING: 'It is published, and not used yet: the app has yet to accept it.',
-    ACTIVE: 'It is used.',
-    RETIRED: 'It is no longer used, and published until the app no longer needs it.',
-  } as const satisfies { [state in (typeof connectionKeyStates)[number]]: string };
   const State = builder.enumType('AppConnectionKeyState', {
     description: 'Whether a key of a connection is used.',
-    values: Object.fromEntries(
-      connectionKeyStates.map((state) => [state, { value: state, description: descriptions[state] }]),
-    ) as { [state in (typeof connectionKeyStates)[number]]: { value: state; description: string } },
+    values: describedValues<(typeof connectionKeyStates)[number]>({
+      PENDING: 'It is published, and not used yet: the app has yet to accept it.',
+      ACTIVE: 'It is used.',
+      RETIRED: 'It is no longer used, and published until the app no longer needs it.',
+    }),
   });
   return builder.objectRef<ConnectionKey>('AppConnectionKey').implement({
     description: 'The public part of a key pair. The private part is never returned.',

@@ -1,4 +1,4 @@
-import type { Builder } from '../../graphql/builder.ts';
+import { type Builder, describedValues } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
 import type { SetupLink } from '../setup-link.entity.ts';
 import {
@@ -10,7 +10,7 @@ import {
 } from '../setup-links/create.ts';
 import { listSetupLinks } from '../setup-links/list.ts';
 import { revokeSetupLink } from '../setup-links/revoke.ts';
-import { getSetupLinkStatus, type SetupLinkStatus, setupLinkStatuses } from '../setup-links/setup-link.ts';
+import { getSetupLinkStatus, setupLinkStatuses } from '../setup-links/setup-link.ts';
 
 /** Defines the operations on setup links. What a link itself can do is REST only. */
 export function defineSetupLinks(builder: Builder): void {
@@ -80,9 +80,7 @@ export function defineSetupLinks(builder: Builder): void {
 function defineSetupLink(builder: Builder) {
   const Status = builder.enumType('ConnectionSetupLinkStatus', {
     description: 'The states of a setup link.',
-    values: Object.fromEntries(
-      Object.entries(setupLinkStatuses).map(([status, description]) => [status, { description }]),
-    ) as { [status in SetupLinkStatus]: { description: string } },
+    values: describedValues(setupLinkStatuses),
   });
   return builder.objectRef<SetupLink>('ConnectionSetupLink').implement({
     description: 'A setup link of a connection, without its secret, which is not stored.',

@@ -1,10 +1,9 @@
 import type { App } from '../../apps/app.ts';
-import type { UseRule } from '../../apps/use.ts';
-import { type Builder, enumValues } from '../../graphql/builder.ts';
-import { useMethods } from '../use-policy/decide.ts';
+import type { UseMethod, UseRule } from '../../apps/use.ts';
+import { type Builder, describedValues, enumValues } from '../../graphql/builder.ts';
 import type { UsePolicy } from '../use-policy/use-policy.ts';
 
-const methodDescriptions: Readonly<Record<(typeof useMethods)[number], string>> = {
+const methodDescriptions: Readonly<Record<UseMethod, string>> = {
   GET: 'Reads.',
   HEAD: 'Reads the headers only.',
   POST: 'Creates or does something.',
@@ -25,11 +24,7 @@ export function defineUsePolicyTypes(builder: Builder, apps: readonly App[]) {
   });
   const Method = builder.enumType('UseMethod', {
     description: 'An HTTP method of a request through a connection.',
-    values: Object.fromEntries(
-      useMethods.map((method) => [method, { description: methodDescriptions[method] }]),
-    ) as {
-      [method in (typeof useMethods)[number]]: { description: string };
-    },
+    values: describedValues(methodDescriptions),
   });
   const Preset = builder.enumType('UsePolicyPreset', {
     description: 'Use policies by name.',
@@ -43,7 +38,7 @@ export function defineUsePolicyTypes(builder: Builder, apps: readonly App[]) {
         type: [Method],
         nullable: true,
         description: 'The methods to which it applies; null for all. GET covers HEAD.',
-        resolve: ({ methods }) => methods as (typeof useMethods)[number][] | undefined,
+        resolve: ({ methods }) => methods,
       }),
       path: t.exposeString('path', { description: pathPatternDescription }),
     }),

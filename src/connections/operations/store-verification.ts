@@ -2,6 +2,7 @@ import type { VerificationResult } from '../../apps/credentials.ts';
 import { storeWithEvents } from '../../audit/audited-change.ts';
 import type { RecordedEvent } from '../../audit/hash-chain.ts';
 import { currentTime } from '../../common/clock.ts';
+import { typedKeys } from '../../common/typed-keys.ts';
 import { updateRow } from '../../database/row-statements.ts';
 import { AppConnection } from '../app-connection.entity.ts';
 import { clearedFailure, omitUnchanged, verificationColumns } from '../credentials/verify.ts';
@@ -31,7 +32,7 @@ export async function storeVerification(
   const { id, orgId } = before;
   const { method } = resolveAppAndMethod(deps, before);
   const columns = { ...verificationColumns(method, result, currentTime(), before), nextCheckAt };
-  const changed = Object.keys(omitUnchanged(columns, before)) as (keyof typeof columns)[];
+  const changed = typedKeys(omitUnchanged(columns, before));
   const fields = [...(event.fields ?? []), ...clearedFailure(before, columns)];
   const recorded = { ...event, fields };
   await storeWithEvents(deps, orgId, {

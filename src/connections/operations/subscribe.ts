@@ -75,7 +75,8 @@ interface ConnectionOptions extends SubscribeOptions {
 }
 
 function toChangeKind(action: AuditAction): ConnectionChange['kind'] | undefined {
-  return (changeKinds as { [action in AuditAction]?: ConnectionChange['kind'] })[action];
+  const kinds: { [action in AuditAction]?: ConnectionChange['kind'] } = changeKinds;
+  return kinds[action];
 }
 
 function isVisibleChange(

@@ -1,4 +1,5 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
+import { typedKeys } from '../../common/typed-keys.ts';
 import type { SqlStatement } from '../../database/database.ts';
 import { updateRow } from '../../database/row-statements.ts';
 import { AppConnection } from '../app-connection.entity.ts';
@@ -29,7 +30,7 @@ export async function signedUpdate(
 ): Promise<{ update: SqlStatement; readMac: string }> {
   if (credentials) Object.assign(after, await sealUnderKey(deps, em, sealKeyId, after, credentials));
   after.mac = (await deps.vault.rowMacs(em)).signed(em, AppConnection, after).mac;
-  const columns = Object.keys(after) as (keyof AppConnection & string)[];
+  const columns = typedKeys(after);
   const changed = columns.filter((name) => after[name] !== before[name]);
   return { update: updateRow(em, AppConnection, after, changed), readMac: before.mac };
 }

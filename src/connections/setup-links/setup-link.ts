@@ -1,6 +1,7 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { currentTime } from '../../common/clock.ts';
 import { AppError } from '../../common/errors.ts';
+import { typedKeys } from '../../common/typed-keys.ts';
 import type { SqlStatement } from '../../database/database.ts';
 import { updateRow } from '../../database/row-statements.ts';
 import type { RowMacs } from '../../encryption/row-macs.ts';
@@ -79,8 +80,7 @@ export async function updateSetupLink(
 ): Promise<{ changed: SetupLink; update: SqlStatement }> {
   const macs = await vault.rowMacs(em);
   const changed = macs.signed(em, SetupLink, { ...link, ...changes });
-  const names = [...Object.keys(changes), 'mac'] as (keyof SetupLink & string)[];
-  return { changed, update: updateRow(em, SetupLink, changed, names) };
+  return { changed, update: updateRow(em, SetupLink, changed, [...typedKeys(changes), 'mac']) };
 }
 
 /** The error for a setup link that does not exist or whose connection the caller may not see. */

@@ -1,3 +1,4 @@
+import { typedKeys } from '../../common/typed-keys.ts';
 import type { EventType, Message } from './operations.ts';
 
 /** The words for the types of events, in the order of the form. */
@@ -24,6 +25,4 @@ export const eventLabels: Readonly<Record<EventType | Message['type'], string>> 
 };
 
 /** The types to which an endpoint can subscribe. A test event is sent only on request. */
-export const subscribableTypes = (Object.keys(eventLabels) as EventType[]).filter(
-  (type) => type !== 'WEBHOOK_TEST',
-);
+export const subscribableTypes = typedKeys(eventLabels).filter((type) => type !== 'WEBHOOK_TEST');

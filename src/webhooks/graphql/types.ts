@@ -1,12 +1,11 @@
-import type { Builder } from '../../graphql/builder.ts';
+import { type Builder, describedValues } from '../../graphql/builder.ts';
 import { defineForwardPage, type defineForwardPageInfo } from '../../graphql/forward-page.ts';
 import { toWebhookId } from '../enqueue.ts';
-import { type WebhookEventType, webhookEventTypes } from '../event-types.ts';
-import { type WebhookEndpoint, type WebhookFormat, webhookFormats } from '../webhook-endpoint.entity.ts';
+import { webhookEventTypes } from '../event-types.ts';
+import { type WebhookEndpoint, webhookFormats } from '../webhook-endpoint.entity.ts';
 import {
   type WebhookAttempt,
   type WebhookMessage,
-  type WebhookMessageStatus,
   webhookMessageStatuses,
 } from '../webhook-message.entity.ts';
 
@@ -122,24 +121,15 @@ export function defineWebhookTypes(builder: Builder, PageInfo: ReturnType<typeof
 function defineEnums(builder: Builder) {
   const EventType = builder.enumType('WebhookEventType', {
     description: 'The types of events. In a body, `CONNECTION_CREATED` is `connection.created`.',
-    values: Object.fromEntries(
-      Object.entries(webhookEventTypes).map(([type, description]) => [
-        type.toUpperCase().replaceAll('.', '_'),
-        { value: type, description },
-      ]),
-    ) as { [name: string]: { value: WebhookEventType; description: string } },
+    values: describedValues(webhookEventTypes),
   });
-  const describe = <Name extends string>(values: Readonly<Record<Name, string>>) =>
-    Object.fromEntries(Object.entries(values).map(([name, description]) => [name, { description }])) as {
-      [name in Name]: { description: string };
-    };
   const Format = builder.enumType('WebhookFormat', {
     description: 'The forms of a body.',
-    values: describe<WebhookFormat>(webhookFormats),
+    values: describedValues(webhookFormats),
   });
   const Status = builder.enumType('WebhookMessageStatus', {
     description: 'The states of a message.',
-    values: describe<WebhookMessageStatus>(webhookMessageStatuses),
+    values: describedValues(webhookMessageStatuses),
   });
   return { EventType, Format, Status };
 }
