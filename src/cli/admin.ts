@@ -3,7 +3,7 @@
  * is the embedded one, the server must be stopped.
  */
 import { displayName } from '../administration/input-schemas.ts';
-import { listOrganisations, type OrganisationSize } from '../administration/list-organisations.ts';
+import { listOrganisations } from '../administration/list-organisations.ts';
 import { assertNameNotDeleted, createOrganisation, grantApiKey } from '../administration/organisations.ts';
 import { AuditEvent } from '../audit/audit-event.entity.ts';
 import { generateApiKey } from '../auth/api-keys.ts';
@@ -18,6 +18,7 @@ import { readConfig } from '../config/read-config.ts';
 import { type Scope, scopes } from '../identity/caller.ts';
 import { unattributedOrgId } from '../identity/organisations.ts';
 import { findCommand, parseArguments, UsageError } from './arguments.ts';
+import { formatOrganisations } from './format-organisations.ts';
 import { usage as organisationUsage, run as runOrganisation } from './organisation.ts';
 import type { Invocation, Program } from './program.ts';
 import { withStores } from './with-stores.ts';
@@ -66,33 +67,9 @@ const organisations: Command = {
     () =>
     async ({ database }) => {
       const sizes = await listOrganisations(database.asSystem());
-      return { lines: formatSizes(sizes), json: sizes };
+      return { lines: formatOrganisations(sizes), json: sizes };
     },
 };
-
-/** Formats a table. The name is last, because it may have spaces. */
-function formatSizes(sizes: readonly OrganisationSize[]): string[] {
-  if (sizes.length === 0) return [];
-  const header = ['id', 'connections', 'projects', 'API keys', 'events', 'last activity', 'status', 'name'];
-  const rows = sizes.map((size) => [
-    ...[size.id, size.connections, size.projects, size.apiKeys, size.events].map(String),
-    ...[size.lastActivityAt?.toISOString() ?? '-', formatStatus(size), size.name],
-  ]);
-  const widths = header.map((_, column) =>
-    Math.max(...[header, ...rows].map((row) => row[column]?.length ?? 0)),
-  );
-  return [header, ...rows].map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  );
-}
-
-function formatStatus({ status, deleteAt }: OrganisationSize): string {
-  if (status === 'DELETION_SCHEDULED') return `disabled, deleted after ${deleteAt?.toISOString()}`;
-  return { ENABLED: 'enabled', DISABLED: 'disabled', DELETING: 'being deleted' }[status];
-}
 
 const createOrganisationCommand: Command = {
   options: ['name', 'project', 'reuse-name'],

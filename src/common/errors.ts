@@ -1,5 +1,4 @@
 import type { z } from 'zod';
-import { currentTimeMs } from './clock.ts';
 
 /**
  * Every way a request can fail, by its stable code.
@@ -238,11 +237,6 @@ export function validationError(issues: readonly Issue[]): AppError {
     issues.map(({ path, message }) => (path.length ? `${path.join('.')}: ${message}` : message)).join(' '),
     { issues, remedy: 'Correct the input and send it again; nothing was changed.' },
   );
-}
-
-/** Formats a `Retry-After` header: whole seconds, at least 1. */
-export function retryAfterSeconds(time: Date): string {
-  return String(Math.max(1, Math.ceil((time.getTime() - currentTimeMs()) / 1_000)));
 }
 
 /** The server cannot start. The operator sees the message as one line. */

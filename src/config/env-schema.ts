@@ -18,6 +18,7 @@ import {
   secret,
 } from './env-types.ts';
 import { metricsVariables } from './metrics.ts';
+import { oidcVariables } from './oidc.ts';
 import { tracingVariables } from './tracing.ts';
 
 /** The format of a configured API key, which must fit a header and a page. */
@@ -118,28 +119,7 @@ export const environment = z.object({
     })
     .optional(),
   BOOTSTRAP_API_KEY_FILE: file.optional(),
-  OIDC_ISSUER: z
-    .url({
-      protocol: /^https?$/,
-      error: 'must be the URL of the identity provider, as in the iss claim of its tokens',
-    })
-    .refine((url) => !/[?#@]/.test(url), { error: 'must be a URL without a user, a query or a fragment' })
-    .optional(),
-  OIDC_AUDIENCE: z.string().optional(),
-  OIDC_ORG_CLAIM: z.string().default('org'),
-  OIDC_SCOPE_CLAIM: z.string().default('scope'),
-  OIDC_PROJECTS_CLAIM: z.string().default('projects'),
-  OIDC_CLIENT_ID: z
-    .string()
-    .regex(/^[\x20-\x7e]+$/, { error: 'must be the client id of the dashboard at the identity provider' })
-    .optional(),
-  OIDC_SCOPES: z
-    .string()
-    .transform((list) => list.split(/[\s,]+/).filter(Boolean))
-    .refine((names) => names.includes('openid'), {
-      error: 'must be scopes separated by spaces, and must include openid',
-    })
-    .optional(),
+  ...oidcVariables,
   TRUSTED_INSTANCE_HOSTS: z
     .string()
     .default('')

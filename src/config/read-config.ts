@@ -1,27 +1,17 @@
 import { resolve } from 'node:path';
-import type { OidcSettings } from '../auth/oidc.ts';
 import { StartupError } from '../common/errors.ts';
 import { isLoopbackHost } from '../common/loopback.ts';
 import { addEnvironment, InvalidConnectionString } from '../database/connection-string.ts';
 import type { TlsFiles } from '../http/tls.ts';
-import { scopes } from '../identity/caller.ts';
 import { checkAuditStream } from './audit-stream.ts';
 import { parseCheckpointReceiver } from './checkpoint-receiver.ts';
 import type { Config } from './config.ts';
 import { type Environment, environment } from './env-schema.ts';
 import { readMetricsEndpoint } from './metrics.ts';
+import { readOidcSettings } from './oidc.ts';
 import { readSecretFiles } from './secret-files.ts';
 import { findEnvironmentWarnings } from './security-warnings.ts';
 import { readTracingSettings } from './tracing.ts';
-
-/**
- * The scopes that the dashboard requests. It manages no API keys, and a provider refuses to sign anybody in with a scope that it does
- * not know, as those of webhooks after an upgrade: OIDC_SCOPES adds them.
- */
-const dashboardScopes = [
-  'openid',
-  ...scopes.filter((scope) => scope !== 'access:admin' && !scope.startsWith('webhooks:')),
-];
 
 /**
  * Reads the configuration from the environment.
@@ -178,26 +168,4 @@ function parseCorsOrigins({ CORS_ORIGINS: origins }: Environment, production: bo
     );
   }
   return new Set(origins);
-}
-
-function readOidcSettings(data: Environment, production: boolean): OidcSettings | undefined {
-  const { OIDC_ISSUER: issuer, OIDC_AUDIENCE: audience, OIDC_CLIENT_ID: id } = data;
-  if (data.OIDC_SCOPES && !id) throw new StartupError('OIDC_SCOPES needs OIDC_CLIENT_ID');
-  if (id && !(issuer && audience))
-    throw new StartupError('OIDC_CLIENT_ID needs OIDC_ISSUER and OIDC_AUDIENCE');
-  if (!issuer && !audience) return undefined;
-  if (!issuer || !audience) {
-    throw new StartupError('OIDC_ISSUER and OIDC_AUDIENCE must be set together');
-  }
-  if (production && !issuer.startsWith('https:')) {
-    throw new StartupError('OIDC_ISSUER must start with https:// when NODE_ENV=production');
-  }
-  return {
-    issuer,
-    audience,
-    orgClaim: data.OIDC_ORG_CLAIM,
-    scopeClaim: data.OIDC_SCOPE_CLAIM,
-    projectsClaim: data.OIDC_PROJECTS_CLAIM,
-    client: id ? { id, scopes: (data.OIDC_SCOPES ?? dashboardScopes).join(' ') } : undefined,
-  };
 }

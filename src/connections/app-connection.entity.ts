@@ -8,7 +8,7 @@ import { DataKey } from '../encryption/data-key.entity.ts';
 import { authenticateRows } from '../encryption/row-macs.ts';
 import { Organisation, Project } from '../identity/organisation.entity.ts';
 import type { ConnectionOwner, Tag } from './annotations.ts';
-import { isCheckedSql } from './check-interval.ts';
+import { indexes, nameIndexes } from './app-connection-indexes.ts';
 
 /** The results of verifying credentials with the app. `PENDING`: the app has yet to be told of a key of this server. */
 export const verificationStatuses = ['VERIFIED', 'REJECTED', 'UNREACHABLE', 'PENDING'] as const;
@@ -100,30 +100,6 @@ export interface ConversionVerification {
   upstreamRequestId: string | null;
 }
 
-/** The unique indexes of names: one for connections of a project, one for connections without a project. */
-export const nameIndexes = ['app_connection_project_name_unique', 'app_connection_org_name_unique'] as const;
-
-/** A partial index of the connections that are not deleted. */
-function index<const Properties extends string[]>(name: string, properties: Properties) {
-  return { name: `app_connection_${name}`, properties, where: '"deleted_at" is null' };
-}
-
-/** A partial index of these in the order of a time; null is later than every time. */
-function healthIndex(name: string, column: string) {
-  return {
-    name: `app_connection_${name}`,
-    expression: `create index "app_connection_${name}" on "app_connection" ("org_id", coalesce("${column}", 'infinity'), "id") where "deleted_at" is null`,
-  };
-}
-
-/** A partial index of the connections that are checked; PostgreSQL uses it for statements with `isCheckedSql`. */
-function checkIndex(name: string, columns: string, condition = '') {
-  return {
-    name: `app_connection_${name}`,
-    expression: `create index "app_connection_${name}" on "app_connection" (${columns}) where ${condition}${isCheckedSql}`,
-  };
-}
-
 const AppConnectionSchema = defineEntity({
   name: 'AppConnection',
   tableName: 'app_connection',
@@ -206,63 +182,8 @@ const AppConnectionSchema = defineEntity({
       .lazy()
       .onCreate(() => ''),
   },
-  uniques: [
-    {
-      name: nameIndexes[0],
-      properties: ['orgId', 'projectId', 'name'],
-      where: '"project_id" is not null and "deleted_at" is null',
-    },
-    {
-      name: nameIndexes[1],
-      properties: ['orgId', 'name'],
-      where: '"project_id" is null and "deleted_at" is null',
-    },
-  ],
-  indexes: [
-    // The order in which reencrypt.ts reads connections.
-    { name: 'app_connection_data_key', properties: ['dataKeyId', 'id'] },
-    // For the foreign key, when a project is deleted with its organisation.
-    { name: 'app_connection_project', properties: ['projectId'], where: '"project_id" is not null' },
-    { name: 'app_connection_deleted', properties: ['deletedAt', 'id'], where: '"deleted_at" is not null' },
-    // Every order of a list, in both directions, for an organisation and for a project.
-    index('by_name', ['orgId', 'name', 'id']),
-    index('by_created', ['orgId', 'createdAt', 'id']),
-    index('by_updated', ['orgId', 'updatedAt', 'id']),
-    index('project_by_name', ['orgId', 'projectId', 'name', 'id']),
-    index('project_by_created', ['orgId', 'projectId', 'createdAt', 'id']),
-    index('project_by_updated', ['orgId', 'projectId', 'updatedAt', 'id']),
-    // For rare values PostgreSQL uses these and sorts; for frequent ones it scans an index of the order.
-    index('by_app', ['orgId', 'app']),
-    index('by_method', ['orgId', 'method']),
-    // With the app, so that the metrics count connections without reading them.
-    index('by_status_and_app', ['orgId', 'verificationStatus', 'app']),
-    index('by_check', ['orgId', 'nextCheckAt']),
-    // Of all organisations at once.
-    checkIndex('by_due_check', '"next_check_at", "check_every"'),
-    checkIndex('by_check_interval', '"check_every", "next_check_at"', '"check_every" is not null and '),
-    // The orders by health, of an organisation. In a project, PostgreSQL sorts.
-    healthIndex('by_since', 'failing_since'),
-    healthIndex('by_last_check', 'verification_checked_at'),
-    healthIndex('by_next_check', 'next_check_at'),
-    healthIndex('by_expiry', 'expires_at'),
-    {
-      name: 'app_connection_by_expiry_warning',
-      properties: ['expiryWarningAt'],
-      where: '"expiry_warning_at" is not null and "deleted_at" is null',
-    },
-    // Of few connections, and also of deleted ones.
-    { name: 'app_connection_by_revocation', properties: ['revokeAt'], where: '"revoke_at" is not null' },
-    {
-      name: 'app_connection_by_rotation',
-      properties: ['keysDueAt'],
-      where: '"is_platform_managed_credentials" and "deleted_at" is null',
-    },
-    {
-      name: 'app_connection_by_key_removal',
-      properties: ['keysDueAt'],
-      where: 'not "is_platform_managed_credentials" and "keys_due_at" is not null and "deleted_at" is null',
-    },
-  ],
+  uniques: nameIndexes,
+  indexes,
 });
 
 /** A connection to a third-party product. */

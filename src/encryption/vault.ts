@@ -3,7 +3,7 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { LRUCache } from 'lru-cache';
 import { canonicalJson } from '../common/canonical-json.ts';
 import type { Logger } from '../common/log.ts';
-import { Secret } from '../common/secret.ts';
+import type { Secret } from '../common/secret.ts';
 import type { SqlStatement } from '../database/database.ts';
 import { inSession, systemSession } from '../database/driver/session.ts';
 import {
@@ -14,22 +14,13 @@ import {
   integrityPurpose,
 } from './data-key.entity.ts';
 import { DataKeys } from './data-keys.ts';
-import { DecryptionError, openJwe, sealJwe } from './jwe.ts';
+import { DecryptionError } from './jwe.ts';
 import type { Keyring } from './keyring.ts';
 import { MacMismatch, RowMacs } from './row-macs.ts';
+import { type EncryptionContext, openSecrets, sealSecrets } from './sealed-secrets.ts';
 
 /** The purposes of data keys that compute MACs. */
 export type MacPurpose = Exclude<DataKeyPurpose, 'SEAL'>;
-
-/** The additional authenticated data of encrypted credentials. They decrypt under the same context only. */
-export interface EncryptionContext {
-  orgId: string;
-  connectionId: string;
-  app: string;
-  method: string;
-  /** The host that the credentials are for; empty for an app without one. */
-  host: string;
-}
 
 /** Credentials as they are stored. */
 export interface Sealed {
@@ -129,12 +120,11 @@ export class Vault {
    */
   async seal(
     em: EntityManager,
-    binding: EncryptionContext,
+    context: EncryptionContext,
     secrets: Readonly<Record<string, Secret>>,
   ): Promise<Sealed> {
-    const { id, key } = await this.#activeKey(em, binding.orgId, 'SEAL');
-    const content = new TextEncoder().encode(canonicalJson(secrets));
-    return { text: sealJwe(content, key, id, header(binding)), dataKeyId: id };
+    const { id, key } = await this.#activeKey(em, context.orgId, 'SEAL');
+    return { text: sealSecrets(secrets, id, key, context), dataKeyId: id };
   }
 
   /** Removes the organisation's `SEAL` key from the cache, so that the next `seal` reads it from the database. */
@@ -164,22 +154,22 @@ export class Vault {
    */
   async open(
     em: EntityManager,
-    binding: EncryptionContext,
+    context: EncryptionContext,
     sealed: Sealed,
     readAgain: () => Promise<Sealed> = async () => sealed,
   ): Promise<Record<string, Secret>> {
-    const { orgId } = binding;
+    const { orgId } = context;
     const getKey = ({ dataKeyId: id }: Sealed) => this.dataKeys.find(em, { id, orgId });
     try {
       const key = await getKey(sealed);
-      if (key) return await unseal(sealed.text, key, binding);
+      if (key) return await openSecrets(sealed.text, key, context);
       const resealed = await readAgain();
       const newKey = await getKey(resealed);
-      if (newKey) return await unseal(resealed.text, newKey, binding);
+      if (newKey) return await openSecrets(resealed.text, newKey, context);
       throw new DecryptionError('The data key is destroyed.');
     } catch (error) {
       if (error instanceof DecryptionError) {
-        const { connectionId } = binding;
+        const { connectionId } = context;
         this.#log.error({ orgId, connectionId, reason: error.message }, 'sealed credentials do not open');
       }
       throw error;
@@ -228,28 +218,4 @@ export class Vault {
 
 function activeCacheKey(orgId: string, purpose: DataKeyPurpose): string {
   return `${orgId} ${purpose}`;
-}
-
-async function unseal(
-  text: string,
-  key: KeyObject,
-  binding: EncryptionContext,
-): Promise<Record<string, Secret>> {
-  const plaintext = await openJwe(text, {
-    subject: 'The sealed text',
-    getKey: () => key,
-    context: header(binding),
-  });
-  const values: Record<string, string> = JSON.parse(new TextDecoder().decode(plaintext));
-  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, new Secret(value)]));
-}
-
-function header(binding: EncryptionContext): Record<string, string> {
-  return {
-    org: binding.orgId,
-    cid: binding.connectionId,
-    app: binding.app,
-    method: binding.method,
-    host: binding.host,
-  };
 }

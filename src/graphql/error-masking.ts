@@ -9,17 +9,11 @@ import {
   Source,
   TokenKind,
 } from 'graphql';
-import {
-  AppError,
-  type ErrorCode,
-  errorCodes,
-  HttpError,
-  type Issue,
-  retryAfterSeconds,
-} from '../common/errors.ts';
+import { AppError, type ErrorCode, errorCodes, HttpError, type Issue } from '../common/errors.ts';
 import { type Logger, logUnexpectedError } from '../common/log.ts';
 import { toServiceUnavailable } from '../database/outage.ts';
 import { DataKeyError, describeDataKeyError } from '../encryption/data-key-error.ts';
+import { retryAfterSeconds } from '../http/retry-after.ts';
 
 /** Converts any error to the error of the response. */
 export type ErrorMasker = (error: unknown) => GraphQLError;

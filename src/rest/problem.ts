@@ -6,13 +6,13 @@ import {
   errorCodes,
   HttpError,
   type Issue,
-  retryAfterSeconds,
   validationError,
 } from '../common/errors.ts';
 import { currentRequest, type Logger, logUnexpectedError } from '../common/log.ts';
 import { typedKeys } from '../common/typed-keys.ts';
 import { toServiceUnavailable } from '../database/outage.ts';
 import { DataKeyError, describeDataKeyError } from '../encryption/data-key-error.ts';
+import { retryAfterSeconds } from '../http/retry-after.ts';
 import { invalidCursorMessage } from './request-schemas.ts';
 
 /** The schema of `application/problem+json` (RFC 9457), with the members of the `extensions` of a GraphQL error. */

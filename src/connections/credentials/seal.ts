@@ -3,7 +3,7 @@ import type { App, AuthMethod } from '../../apps/app.ts';
 import type { Credentials } from '../../apps/credentials.ts';
 import { canonicalJson } from '../../common/canonical-json.ts';
 import type { Secret } from '../../common/secret.ts';
-import type { EncryptionContext } from '../../encryption/vault.ts';
+import type { EncryptionContext } from '../../encryption/sealed-secrets.ts';
 import { AppConnection } from '../app-connection.entity.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
 import { getHost } from './host.ts';

@@ -6,7 +6,8 @@ import { createBatchLoader } from '../../database/batch-loader.ts';
 import type { RowReader } from '../../database/row-reader.ts';
 import { joinAnd, sql } from '../../database/sql.ts';
 import { Project } from '../../identity/organisation.entity.ts';
-import { AppConnection, nameIndexes } from '../app-connection.entity.ts';
+import { AppConnection } from '../app-connection.entity.ts';
+import { nameIndexes } from '../app-connection-indexes.ts';
 import type { ConnectionDeps } from '../deps.ts';
 import { inProject } from './list-conditions.ts';
 
@@ -129,6 +130,6 @@ function projectNotFoundError(): AppError {
 function isNameConflict(error: unknown): boolean {
   return (
     error instanceof UniqueConstraintViolationException &&
-    nameIndexes.some((index) => index === errorField(error, 'constraint'))
+    nameIndexes.some(({ name }) => name === errorField(error, 'constraint'))
   );
 }
