@@ -194,8 +194,8 @@ describe('sealed credentials', () => {
   });
 });
 
-describe('sealed credentials do not decrypt, and the log says so without showing them, when moved', () => {
-  test('to another row', async () => {
+describe('sealed credentials that were moved', () => {
+  test('to another row do not decrypt, and the log says so without showing them', async () => {
     const organisation = await server.newOrganisation();
     const [from, to] = [
       await createConnection(organisation),
@@ -210,7 +210,7 @@ describe('sealed credentials do not decrypt, and the log says so without showing
     expect(await openRow(from.id)).toEqual({ apiToken: from.token });
   });
 
-  test('to another organisation, with or without their data key', async () => {
+  test('to another organisation do not decrypt, with or without their data key', async () => {
     const [mine, theirs] = [await server.newOrganisation(), await server.newOrganisation()];
     const connection = await createConnection(mine);
     await sql('update app_connection set org_id = ? where id = ?', [theirs.orgId, connection.id]);
@@ -227,13 +227,13 @@ describe('sealed credentials do not decrypt, and the log says so without showing
     ['app', "app = 'slack'", 'another app'],
     ['method', "method = 'oauth'", 'another method'],
     ['host', `public_credentials = '{"instanceUrl":"https://evil.example"}'`, 'another host'],
-  ])('to another %s', async (_, change, reason) => {
+  ])('to another %s do not decrypt', async (_, change, reason) => {
     const connection = await createConnection(await server.newOrganisation());
     await sql(`update app_connection set ${change} where id = ?`, [connection.id]);
     expect(await expectRowRefusal(connection.id, connection.token)).toContain(reason);
   });
 
-  test('to another port of the same host', async () => {
+  test('to another port of the same host do not decrypt', async () => {
     const connection = await createConnection(
       await server.newOrganisation(),
       {},

@@ -313,7 +313,7 @@ describe('mutation without connections:read is refused before it has an effect',
     }
   });
 
-  test('but not for fields that a directive excludes', async () => {
+  test('is not refused for fields that a directive excludes', async () => {
     const { id } = await newConnection();
     const apiKey = await organisation.newKey(['connections:write']);
     const query = `mutation ($id: UUID!, $mayRead: Boolean!) {

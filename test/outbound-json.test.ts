@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { parseJson, parseJsonInParts } from '../src/outbound/json.ts';
 import { times } from './testkit/stress.ts';
 
-/** What a text is by JSON.parse alone. */
+/** Parses a text with JSON.parse alone; undefined if it is not JSON. */
 function parseAtOnce(text: string): unknown {
   try {
     return JSON.parse(text, (_, value, context?: { source?: string }) => {
@@ -25,7 +25,7 @@ const edit = fc.record({
   added: fc.constantFrom('', ',', ']', '[', '{', '}', '"', ':', '\\', '0', '-', ' ', 'x'),
 });
 
-test('JSON that is parsed in parts is what it is at once, and so is what is not JSON', async () => {
+test('parsing JSON in parts gives the value that JSON.parse gives, and refuses the same texts', async () => {
   let lists = 0;
   await fc.assert(
     fc.asyncProperty(
@@ -50,6 +50,6 @@ test('JSON that is parsed in parts is what it is at once, and so is what is not 
     ),
     { numRuns: 100 * times },
   );
-  // The search has come to lists of several parts.
+  // The search has included lists of several parts.
   expect(lists).toBeGreaterThan(10);
 });

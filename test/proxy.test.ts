@@ -318,7 +318,7 @@ describe('links of the proxy', () => {
     ]);
   });
 
-  it('to other hosts stay as they are', async () => {
+  it('that lead to other hosts are not changed', async () => {
     const { id, ask } = await connectTo((_, response) => {
       response
         .writeHead(302, {
@@ -433,15 +433,15 @@ describe('the use policy', () => {
   });
 });
 
-describe('who may use a connection', () => {
-  it('not a caller without the scope, even with all others', async () => {
+describe('access to the proxy', () => {
+  it('is refused to a caller with all scopes except connections:use', async () => {
     const apiKey = await organisation.newKey(scopes.filter((scope) => scope !== 'connections:use'));
     const response = await use('/api/v1/users', { headers: { authorization: `Bearer ${apiKey}` } });
     expect([response.status, at(await response.json(), 'code')]).toEqual([403, 'FORBIDDEN']);
     await nothingWasSent();
   });
 
-  it('not another organisation, and not a caller of another project or of another connection', async () => {
+  it('is refused to another organisation, and to a caller that is limited to another project or connection', async () => {
     const { apiKey } = await server.newOrganisation();
     const limited = await organisation.newKey(scopes, {
       projectIds: [await organisation.newProject('Other')],
@@ -456,7 +456,7 @@ describe('who may use a connection', () => {
     await nothingWasSent();
   });
 
-  it('nobody without a valid key', async () => {
+  it('is refused without a valid API key', async () => {
     for (const authorization of ['Bearer wrong', 'SSWS wrong', `Basic ${organisation.apiKey}`, '']) {
       const response = await use('/api/v1/users', { headers: { authorization } });
       expect([response.status, response.headers.get('www-authenticate')]).toEqual([401, 'Bearer']);
@@ -464,7 +464,7 @@ describe('who may use a connection', () => {
     await nothingWasSent();
   });
 
-  it('nobody after the connection is deleted, at once', async () => {
+  it('is refused as soon as the connection is deleted', async () => {
     const id = await createConnection(organisation, okta.origin);
     expect((await use('/api/v1/users', {}, id)).status).toBe(200);
     await restClient(server.url, organisation.apiKey)(
@@ -476,7 +476,7 @@ describe('who may use a connection', () => {
     await nothingWasSent();
   });
 
-  it('new credentials are used at once', async () => {
+  it('uses new credentials as soon as they are stored', async () => {
     const id = await createConnection(organisation, okta.origin);
     await use('/api/v1/users', {}, id);
     const apiToken = `${token}2`;
@@ -489,7 +489,7 @@ describe('who may use a connection', () => {
     expect(received && new Map(parseHeaders(received)).get('authorization')).toBe(`SSWS ${apiToken}`);
   });
 
-  it('a token that Okta rejects marks the connection after one check, and then nothing is sent', async () => {
+  it('marks the connection and sends nothing more once a check confirms that Okta rejects the token', async () => {
     const apiToken = '00RevokedLaterRevokedLaterRevokedLaterRevo';
     const id = await createConnection(organisation, okta.origin, { apiToken });
     await okta.revoke(apiToken);
@@ -513,7 +513,7 @@ describe('who may use a connection', () => {
     await nothingWasSent();
   });
 
-  it('a 401 that the check does not confirm marks nothing', async () => {
+  it('does not mark the connection for a 401 that the check does not confirm', async () => {
     const { id, ask } = await connectTo(
       withToken((request, response) => {
         const isMe = request.url === '/api/v1/users/me';
@@ -602,8 +602,8 @@ describe('secrets in responses', () => {
   );
 });
 
-describe('a connection that breaks', () => {
-  it('to the app: the response breaks off', async () => {
+describe('connections of the proxy', () => {
+  it('breaks the response to the client off when the connection to the app breaks', async () => {
     const { ask } = await connectTo((_, response) => {
       response.writeHead(200, { 'content-length': 100 }).write('a');
       setTimeout(() => response.destroy(), 20);
@@ -613,7 +613,7 @@ describe('a connection that breaks', () => {
     await expect(response.text()).rejects.toThrow();
   });
 
-  it('to the app before its response: 503, and a remedy that fits reads and writes', async () => {
+  it('answers 503 with a remedy that fits reads and writes when the connection to the app breaks before the response', async () => {
     const { ask } = await connectTo((request) => request.socket.destroy());
     const read = await ask('/api/v1/users');
     expect([read.status, await read.json()]).toMatchObject([
@@ -627,7 +627,7 @@ describe('a connection that breaks', () => {
     expect(server.logs()).not.toContain('unexpected error');
   });
 
-  it('to the client: the app learns of it', async () => {
+  it('ends the request to the app when the client disconnects during a download', async () => {
     const { id } = await connectTo((_, response) => {
       response.writeHead(200).write('a');
     });
@@ -640,7 +640,7 @@ describe('a connection that breaks', () => {
     await host.requests.at(-1)?.disconnected;
   });
 
-  it('to the client in an upload: the app learns of it', async () => {
+  it('ends the request to the app when the client disconnects during an upload', async () => {
     const { id } = await connectTo((request) => request.resume());
     const before = host.requests.length;
     const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
@@ -653,7 +653,7 @@ describe('a connection that breaks', () => {
     await expect.poll(() => server.logs()).toContain('"outcome":"ABORTED"');
   });
 
-  it('an upload that is refused before it is read does not block its connection', async () => {
+  it('serve the next request after an upload that is refused before it is read', async () => {
     const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
     onTestFinished(() => void socket.destroy());
     let received = '';
@@ -669,7 +669,7 @@ describe('a connection that breaks', () => {
     await expect.poll(() => received).toContain('200 OK');
   });
 
-  it('an upload that is too large is answered with 413', async () => {
+  it('answers 413 for an upload that is too large', async () => {
     const { ask } = await connectTo((request, response) => {
       request.resume().on('end', () => response.end());
     });

@@ -207,7 +207,7 @@ describe('no response contains the API key', () => {
     return found.join('\n');
   }
 
-  test('and a response that contains the key is detected (self-check)', async () => {
+  test('detects a response that contains the key (self-check)', async () => {
     const { text, headers } = await exchange(server.url, parseSignInCode(server.signInLink()));
     expect(JSON.stringify(headers) + text).toContain(apiKey);
   });

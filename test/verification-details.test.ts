@@ -265,7 +265,7 @@ describe('the token of a connection among those that Okta lists', () => {
   });
 });
 
-describe('a token stays verified, and what cannot be found out is null,', () => {
+describe('a verification whose optional requests fail', () => {
   const refusals: [string, okta.Behaviour][] = [
     ['is forbidden', okta.insufficientRole],
     ['does not exist', okta.notOkta(404)],
@@ -283,26 +283,32 @@ describe('a token stays verified, and what cannot be found out is null,', () => 
     ['is deep', (_, response) => void response.end('['.repeat(10_000))],
   ];
 
-  it.each(refusals)('if each optional response %s', async (_, behaviour) => {
-    const behaviours = Object.fromEntries(optionalPaths.map((path) => [path, behaviour]));
-    const { status, details } = await connectAndRead(behaviours);
-    expect(status).toBe('VERIFIED');
-    expect(details).toMatchObject({ organisation: { id: organisationId, name: null }, apiTokens: null });
-    expect([null, []]).toContainEqual(at(details, 'owner', 'roles'));
-  });
+  it.each(refusals)(
+    'accepts the token, with null for unknown details, if each optional response %s',
+    async (_, behaviour) => {
+      const behaviours = Object.fromEntries(optionalPaths.map((path) => [path, behaviour]));
+      const { status, details } = await connectAndRead(behaviours);
+      expect(status).toBe('VERIFIED');
+      expect(details).toMatchObject({ organisation: { id: organisationId, name: null }, apiTokens: null });
+      expect([null, []]).toContainEqual(at(details, 'owner', 'roles'));
+    },
+  );
 
-  it.each(optionalPaths)('if only %s never comes', async (path) => {
-    const { status, details } = await connectAndRead({ [path]: okta.slowHeaders });
-    expect(status).toBe('VERIFIED');
-    const found: Record<string, unknown> = {
-      [organisationPath]: at(details, 'organisation', 'name'),
-      [rolesPath]: at(details, 'owner', 'roles'),
-      [tokensPath]: details?.apiTokens,
-    };
-    for (const each of optionalPaths) expect(found[each] === null, each).toBe(each === path);
-  });
+  it.each(optionalPaths)(
+    'accepts the token, with null for the details of %s, if only that never comes',
+    async (path) => {
+      const { status, details } = await connectAndRead({ [path]: okta.slowHeaders });
+      expect(status).toBe('VERIFIED');
+      const found: Record<string, unknown> = {
+        [organisationPath]: at(details, 'organisation', 'name'),
+        [rolesPath]: at(details, 'owner', 'roles'),
+        [tokensPath]: details?.apiTokens,
+      };
+      for (const each of optionalPaths) expect(found[each] === null, each).toBe(each === path);
+    },
+  );
 
-  it('and Okta is not asked again for what it limits, until the limit ends', async () => {
+  it('does not ask Okta again for what it limits until the limit ends', async () => {
     const id = await connect({
       [organisationPath]: (_, response) => {
         const reset = Math.ceil(Date.now() / 1_000) + 60;
