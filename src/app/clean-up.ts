@@ -23,31 +23,31 @@ export interface CleanUp {
   stop(): Promise<void>;
 }
 
+/** What is removed, in this order: its name for the log, and the function that removes it. */
+const tasks = [
+  ['deleted organisations', deleteDueOrganisations],
+  ['data keys of deleted organisations', forgetDeletedOrganisations],
+  ['deleted connections', purgeExpired],
+  ['usage of purged connections', deleteUsageOfPurged],
+  ['usage', deleteExpiredUsage],
+  ['setup links', purgeSetupLinks],
+  ['idempotency keys', purgeIdempotentRequests],
+  ['windows of rate limits', purgeExpiredWindows],
+  ['rate budgets', purgeUnusedBudgets],
+  ['outages of hosts', deleteOldOutages],
+  ['history of connections', deleteOldHistory],
+  ['messages of webhooks', purgeWebhookMessages],
+  ['counts of e-mails', purgeMailCounts],
+  ['audit events', deleteOldEvents],
+] as const;
+
 /**
- * Removes expired rows, at start and every hour: organisations that are due for deletion, deleted connections, the usage of
- * connections, setup links, idempotency keys, rate-limit windows, rate budgets, outages, the history of connections, messages of
- * webhooks, counts of e-mails, audit events. Uses small transactions, on one server at a time. Each server removes the data keys of deleted
- * organisations from its memory.
+ * Removes expired rows, at start and every hour, in small transactions, on one server at a time. Only the data keys of deleted
+ * organisations are removed by each server, from its memory.
  */
 export function startCleanUp(deps: PurgeDeps & RetentionDeps): CleanUp {
   const stopping = new AbortController();
   const { signal } = stopping;
-  const tasks = [
-    ['deleted organisations', deleteDueOrganisations],
-    ['data keys of deleted organisations', forgetDeletedOrganisations],
-    ['deleted connections', purgeExpired],
-    ['usage of purged connections', deleteUsageOfPurged],
-    ['usage', deleteExpiredUsage],
-    ['setup links', purgeSetupLinks],
-    ['idempotency keys', purgeIdempotentRequests],
-    ['windows of rate limits', purgeExpiredWindows],
-    ['rate budgets', purgeUnusedBudgets],
-    ['outages of hosts', deleteOldOutages],
-    ['history of connections', deleteOldHistory],
-    ['messages of webhooks', purgeWebhookMessages],
-    ['counts of e-mails', purgeMailCounts],
-    ['audit events', deleteOldEvents],
-  ] as const;
   const cleanUp = async () => {
     for (const [what, task] of tasks) {
       if (signal.aborted) return;

@@ -7,14 +7,14 @@ import type { OutboundClient, OutboundSettings } from '../outbound/outbound.ts';
 /** The settings of outbound requests that tests replace. */
 export type OutboundOverrides = Pick<OutboundSettings, 'lookup' | 'timeoutMs'>;
 
-/** The clients of a server for requests to other hosts, by what they are sent to. */
+/** The clients of a server for requests to other hosts, one for each kind of receiver. */
 export interface OutboundClients {
   apps: OutboundClient;
   /** The receivers of webhooks. */
   webhooks: OutboundClient;
   /** The identity provider, if one is configured. */
   provider: OutboundClient | undefined;
-  /** Pending requests fail. */
+  /** Closes all connections; pending requests fail. */
   close(): Promise<unknown>;
 }
 
@@ -51,7 +51,9 @@ export function createOutboundClients(
       maxBytes: maxProviderBytes,
     });
   return {
-    ...{ apps, webhooks, provider },
+    apps,
+    webhooks,
+    provider,
     close: () => Promise.all([apps.close(), webhooks.close(), provider?.close()]),
   };
 }
