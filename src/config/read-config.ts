@@ -18,44 +18,14 @@ import { readTracingSettings } from './tracing.ts';
  *
  * @throws StartupError with one line that names every variable that is missing or wrong, and repeats no value
  */
-export function readConfig(variables: Readonly<Record<string, string | undefined>> = process.env): Config {
+export function readConfig(variables: Variables = process.env): Config {
   // Shells and compose files express an unset variable as an empty one.
   const given = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== ''));
   const { variables: defined, files } = readSecretFiles(given);
-  /** The subject of a message about a value. */
-  const nameValue = (name: string) =>
-    files.has(name) ? `${name}_FILE ${files.get(name)}: its content` : name;
-  const quoted = Object.keys(environment.shape).filter((name) => /^(["']).*\1$/.test(defined[name] ?? ''));
-  if (quoted.length > 0) {
-    throw new StartupError(
-      `${quoted.map(nameValue).join(' and ')} must not have quotation marks around the value`,
-    );
-  }
-  const { success, data, error } = environment.safeParse(completeDatabaseUrl(defined, nameValue));
-  if (!success) {
-    throw new StartupError(
-      error.issues.map(({ path, message }) => `${nameValue(path.join('.'))} ${message}`).join('; '),
-    );
-  }
-  if (data.ENCRYPTION_KEYS && data.ENCRYPTION_KEYS_FILE) {
-    throw new StartupError(
-      'ENCRYPTION_KEYS and ENCRYPTION_KEYS_FILE exclude each other; set only one of them',
-    );
-  }
-  if (data.DATABASE_DIRECT_URL && !data.DATABASE_URL)
-    throw new StartupError('DATABASE_DIRECT_URL needs DATABASE_URL');
-  if (data.DATABASE_SCHEMA && !data.DATABASE_URL)
-    throw new StartupError('DATABASE_SCHEMA needs DATABASE_URL');
+  const data = parseEnvironment(defined, files);
   const production = data.NODE_ENV === 'production';
-  if (production) {
-    const missing = [
-      ...(data.DATABASE_URL ? [] : [hasPgVariables(defined) ? emptyUrl : 'DATABASE_URL']),
-      ...(data.ENCRYPTION_KEYS || data.ENCRYPTION_KEYS_FILE ? [] : ['ENCRYPTION_KEYS']),
-    ];
-    if (missing.length > 0) throw new StartupError(`NODE_ENV=production needs ${missing.join(' and ')}`);
-    if (data.OKTA_STAND_IN === 'on')
-      throw new StartupError('OKTA_STAND_IN=on is not allowed when NODE_ENV=production');
-  }
+  assertCombinations(data);
+  if (production) assertProduction(data, defined);
   checkAuditStream(data.AUDIT_STREAM, production);
   return {
     production,
@@ -109,17 +79,58 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
   };
 }
 
+type Variables = Readonly<Record<string, string | undefined>>;
+
+/** @throws StartupError that names every variable whose value breaks its rule */
+function parseEnvironment(defined: Variables, files: ReadonlyMap<string, string>): Environment {
+  /** The subject of a message about a value. */
+  const nameValue = (name: string) =>
+    files.has(name) ? `${name}_FILE ${files.get(name)}: its content` : name;
+  const quoted = Object.keys(environment.shape).filter((name) => /^(["']).*\1$/.test(defined[name] ?? ''));
+  if (quoted.length > 0) {
+    throw new StartupError(
+      `${quoted.map(nameValue).join(' and ')} must not have quotation marks around the value`,
+    );
+  }
+  const { success, data, error } = environment.safeParse(completeDatabaseUrl(defined, nameValue));
+  if (success) return data;
+  throw new StartupError(
+    error.issues.map(({ path, message }) => `${nameValue(path.join('.'))} ${message}`).join('; '),
+  );
+}
+
+/** @throws StartupError if variables exclude or need each other */
+function assertCombinations(data: Environment): void {
+  if (data.ENCRYPTION_KEYS && data.ENCRYPTION_KEYS_FILE) {
+    throw new StartupError(
+      'ENCRYPTION_KEYS and ENCRYPTION_KEYS_FILE exclude each other; set only one of them',
+    );
+  }
+  if (data.DATABASE_DIRECT_URL && !data.DATABASE_URL)
+    throw new StartupError('DATABASE_DIRECT_URL needs DATABASE_URL');
+  if (data.DATABASE_SCHEMA && !data.DATABASE_URL)
+    throw new StartupError('DATABASE_SCHEMA needs DATABASE_URL');
+}
+
+/** @throws StartupError if NODE_ENV=production lacks a variable, or does not allow one */
+function assertProduction(data: Environment, defined: Variables): void {
+  const missing = [
+    ...(data.DATABASE_URL ? [] : [hasPgVariables(defined) ? emptyUrl : 'DATABASE_URL']),
+    ...(data.ENCRYPTION_KEYS || data.ENCRYPTION_KEYS_FILE ? [] : ['ENCRYPTION_KEYS']),
+  ];
+  if (missing.length > 0) throw new StartupError(`NODE_ENV=production needs ${missing.join(' and ')}`);
+  if (data.OKTA_STAND_IN === 'on')
+    throw new StartupError('OKTA_STAND_IN=on is not allowed when NODE_ENV=production');
+}
+
 const emptyUrl = 'DATABASE_URL (postgresql:/// uses PGHOST and the other PG variables)';
 
-function hasPgVariables({ PGHOST, PGDATABASE }: Readonly<Record<string, string | undefined>>): boolean {
+function hasPgVariables({ PGHOST, PGDATABASE }: Variables): boolean {
   return Boolean(PGHOST || PGDATABASE);
 }
 
 /** Adds the variables of libpq to DATABASE_URL. Alone they do not choose PostgreSQL: they may be set for other programs. */
-function completeDatabaseUrl(
-  variables: Readonly<Record<string, string | undefined>>,
-  nameValue: (name: string) => string,
-): Readonly<Record<string, string | undefined>> {
+function completeDatabaseUrl(variables: Variables, nameValue: (name: string) => string): Variables {
   const { DATABASE_URL: url } = variables;
   if (!url?.startsWith('postgres')) return variables;
   try {
