@@ -1,8 +1,9 @@
+import type { EnumRef } from '@pothos/core';
 import { dateTime } from '../../common/date-time.ts';
 import { type Builder, describedValues } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
 import { defineForwardPage, defineForwardPageInfo, forwardPageArgs } from '../../graphql/forward-page.ts';
-import { type AuditEvent, auditActions } from '../audit-event.entity.ts';
+import { type AuditAction, type AuditEvent, auditActions } from '../audit-event.entity.ts';
 import { type EventFilter, outcomeFilter, subjectFilter } from '../input.ts';
 import { eventCursor, listEvents } from '../list-events.ts';
 import { parseUse, type RecordedUse } from '../recorded-use.ts';
@@ -14,6 +15,35 @@ export function defineAudit(builder: Builder): void {
       'The actions that are audited. Refused attempts have the same action, with the error code as outcome.',
     values: describedValues(auditActions),
   });
+  const Event = defineEvent(builder, Action);
+  const PageInfo = defineForwardPageInfo(builder, 'AuditEventPageInfo');
+  const Page = defineForwardPage(builder, 'AuditEventPage', {
+    description: 'A page of the audit trail, newest events first.',
+    Node: Event,
+    PageInfo,
+    nodes: 'The events of this page.',
+  });
+  const Filter = defineFilter(builder, Action);
+  builder.queryField('auditEvents', (t) =>
+    t.field({
+      type: Page,
+      description:
+        'The events of the audit trail of the organisation, newest first. Scope: audit:read. With several filters, a request ' +
+        'examines at most 10,000 events: a page can be short or empty while `hasNextPage` is true. Continue with ' +
+        '`endCursor`.',
+      args: {
+        filter: t.arg({ type: Filter, description: 'Conditions for events.' }),
+        ...forwardPageArgs(t, eventCursor),
+      },
+      resolve: (_, args, context) => listEvents(context.connections, requireCaller(context), args),
+    }),
+  );
+}
+
+/** The GraphQL enum of the actions. */
+type ActionEnum = EnumRef<Builder['$inferSchemaTypes'], AuditAction>;
+
+function defineEvent(builder: Builder, Action: ActionEnum) {
   const Use = builder.objectRef<RecordedUse>('AuditedUse').implement({
     description: 'A write through a connection.',
     fields: (t) => ({
@@ -30,7 +60,7 @@ export function defineAudit(builder: Builder): void {
       }),
     }),
   });
-  const Event = builder.objectRef<AuditEvent>('AuditEvent').implement({
+  return builder.objectRef<AuditEvent>('AuditEvent').implement({
     description: 'An entry of the audit trail: a change, or a refused attempt.',
     fields: (t) => ({
       seq: t.exposeInt('seq', {
@@ -110,14 +140,10 @@ export function defineAudit(builder: Builder): void {
       }),
     }),
   });
-  const PageInfo = defineForwardPageInfo(builder, 'AuditEventPageInfo');
-  const Page = defineForwardPage(builder, 'AuditEventPage', {
-    description: 'A page of the audit trail, newest events first.',
-    Node: Event,
-    PageInfo,
-    nodes: 'The events of this page.',
-  });
-  const Filter = builder.inputRef<EventFilter>('AuditEventFilter').implement({
+}
+
+function defineFilter(builder: Builder, Action: ActionEnum) {
+  return builder.inputRef<EventFilter>('AuditEventFilter').implement({
     description: 'Conditions for events. All must hold.',
     fields: (t) => ({
       action: t.field({ type: Action, description: 'Events with this action.' }),
@@ -147,18 +173,4 @@ export function defineAudit(builder: Builder): void {
       }),
     }),
   });
-  builder.queryField('auditEvents', (t) =>
-    t.field({
-      type: Page,
-      description:
-        'The events of the audit trail of the organisation, newest first. Scope: audit:read. With several filters, a request ' +
-        'examines at most 10,000 events: a page can be short or empty while `hasNextPage` is true. Continue with ' +
-        '`endCursor`.',
-      args: {
-        filter: t.arg({ type: Filter, description: 'Conditions for events.' }),
-        ...forwardPageArgs(t, eventCursor),
-      },
-      resolve: (_, args, context) => listEvents(context.connections, requireCaller(context), args),
-    }),
-  );
 }

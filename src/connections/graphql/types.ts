@@ -1,3 +1,4 @@
+import type { EnumRef, InterfaceRef, ObjectRef } from '@pothos/core';
 import { type App, hasRateLimits, requestIdField } from '../../apps/app.ts';
 import { type Builder, enumValues } from '../../graphql/builder.ts';
 import { requireCaller } from '../../graphql/context.ts';
@@ -21,6 +22,13 @@ import { defineVerification } from './verification-type.ts';
 /** The types of connections that the fields of the schema use. */
 export type ConnectionTypes = ReturnType<typeof defineConnectionTypes>;
 
+/** The types of the fields of a pending conversion. */
+interface ConversionTypes {
+  MethodEnum: EnumRef<Builder['$inferSchemaTypes'], string>;
+  Credentials: InterfaceRef<Builder['$inferSchemaTypes'], AppConnection>;
+  Verification: ObjectRef<Builder['$inferSchemaTypes'], AppConnection>;
+}
+
 /** A pending conversion. */
 interface PendingConnection {
   /** The connection as the conversion will leave it. */
@@ -42,35 +50,7 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
   const { Credentials, appTypes } = defineCredentials(builder, apps, verification);
   const { Verification, Status, ErrorCodeEnum, Details } = verification;
   const Health = defineHealth(builder, verification);
-  const Conversion = builder.objectRef<PendingConnection>('AppConnectionConversion');
-  if (apps.some(findConversionMethod)) {
-    Conversion.implement({
-      description:
-        'A pending conversion of a connection to other credentials. `verifyAppConnection` verifies them, and completes it once ' +
-        'the app accepts them; `cancelAppConnectionConversion` cancels it.',
-      fields: (t) => ({
-        method: t.field({
-          type: MethodEnum,
-          description: 'The new method.',
-          resolve: ({ converted }) => converted.method,
-        }),
-        startedAt: t.expose('startedAt', {
-          type: 'DateTime',
-          description: 'The time at which it was started.',
-        }),
-        credentials: t.field({
-          type: Credentials,
-          description: 'The public part of the new credentials, with the keys that the app has to know.',
-          resolve: ({ converted }) => converted,
-        }),
-        verification: t.field({
-          type: Verification,
-          description: 'The result of verifying the new credentials with the app.',
-          resolve: ({ converted }) => converted,
-        }),
-      }),
-    });
-  }
+  const Conversion = defineConversion(builder, apps, { MethodEnum, Credentials, Verification });
   const usePolicy = defineUsePolicyTypes(builder, apps);
   const Connection = builder.objectRef<AppConnection>('AppConnection').implement({
     description:
@@ -172,6 +152,43 @@ export function defineConnectionTypes(builder: Builder, apps: readonly App[]) {
     usePolicy,
     detailFields: collectDetailFields(apps),
   };
+}
+
+function defineConversion(
+  builder: Builder,
+  apps: readonly App[],
+  { MethodEnum, Credentials, Verification }: ConversionTypes,
+) {
+  const Conversion = builder.objectRef<PendingConnection>('AppConnectionConversion');
+  if (apps.some(findConversionMethod)) {
+    Conversion.implement({
+      description:
+        'A pending conversion of a connection to other credentials. `verifyAppConnection` verifies them, and completes it once ' +
+        'the app accepts them; `cancelAppConnectionConversion` cancels it.',
+      fields: (t) => ({
+        method: t.field({
+          type: MethodEnum,
+          description: 'The new method.',
+          resolve: ({ converted }) => converted.method,
+        }),
+        startedAt: t.expose('startedAt', {
+          type: 'DateTime',
+          description: 'The time at which it was started.',
+        }),
+        credentials: t.field({
+          type: Credentials,
+          description: 'The public part of the new credentials, with the keys that the app has to know.',
+          resolve: ({ converted }) => converted,
+        }),
+        verification: t.field({
+          type: Verification,
+          description: 'The result of verifying the new credentials with the app.',
+          resolve: ({ converted }) => converted,
+        }),
+      }),
+    });
+  }
+  return Conversion;
 }
 
 /** The fields that need more than `summaryColumns`. */

@@ -72,54 +72,11 @@ export function defineConnectionUse(
       value: t.string({ required: true, description: 'The value.' }),
     }),
   });
-  const Header = builder.objectRef<{ name: string; value: string }>('HttpHeader').implement({
-    description: 'A header of a response.',
-    fields: (t) => ({
-      name: t.exposeString('name', { description: 'The name, in lower case.' }),
-      value: t.exposeString('value', { description: 'The value.' }),
-    }),
-  });
-  const RateLimit = builder
-    .objectRef<NonNullable<ExecutedRequest['rateLimit']>>('UpstreamRateLimit')
-    .implement({
-      description: 'The rate limit of an app, as its response states it.',
-      fields: (t) => ({
-        limit: t.exposeInt('limit', { description: 'The requests that are allowed until `resetAt`.' }),
-        remaining: t.exposeInt('remaining', { description: 'The requests that are left.' }),
-        resetAt: t.expose('resetAt', { type: 'DateTime', description: 'The end of the window.' }),
-      }),
-    });
+  const responseTypes = defineResponseTypes(builder);
 
   for (const app of usable) {
     const typeName = appTypeName(app);
-    const Response = builder.objectRef<ExecutedRequest>(`${typeName}Response`).implement({
-      description: `The response of ${app.name} to a request through a connection.`,
-      fields: (t) => ({
-        status: t.exposeInt('status', { description: 'The HTTP status, which can be that of an error.' }),
-        headers: t.expose('headers', {
-          type: [Header],
-          description: 'The headers, without cookies and those of the connection.',
-        }),
-        body: t.expose('body', {
-          type: 'JSON',
-          nullable: true,
-          description: 'JSON as it is, any other body as text; null if there is none.',
-        }),
-        truncated: t.exposeBoolean('truncated', {
-          description: 'Whether the body has more than 1 MiB. Then `body` is the beginning, as text.',
-        }),
-        rateLimit: t.expose('rateLimit', {
-          type: RateLimit,
-          nullable: true,
-          description: 'The rate limit; null if the response does not state it.',
-        }),
-        nextPath: t.string({
-          nullable: true,
-          description: 'The path and the query of the next page; null on the last one.',
-          resolve: ({ next, app: linking }) => toNextPath(next, linking),
-        }),
-      }),
-    });
+    const Response = defineResponse(builder, app, responseTypes);
     const Input = builder
       .inputRef<z.input<typeof executeSchema>>(`Execute${typeName}RequestInput`)
       .implement({
@@ -179,6 +136,63 @@ export function defineConnectionUse(
       }),
     );
   }
+}
+
+/** Defines the types that the responses of all apps share. */
+function defineResponseTypes(builder: Builder) {
+  const Header = builder.objectRef<{ name: string; value: string }>('HttpHeader').implement({
+    description: 'A header of a response.',
+    fields: (t) => ({
+      name: t.exposeString('name', { description: 'The name, in lower case.' }),
+      value: t.exposeString('value', { description: 'The value.' }),
+    }),
+  });
+  const RateLimit = builder
+    .objectRef<NonNullable<ExecutedRequest['rateLimit']>>('UpstreamRateLimit')
+    .implement({
+      description: 'The rate limit of an app, as its response states it.',
+      fields: (t) => ({
+        limit: t.exposeInt('limit', { description: 'The requests that are allowed until `resetAt`.' }),
+        remaining: t.exposeInt('remaining', { description: 'The requests that are left.' }),
+        resetAt: t.expose('resetAt', { type: 'DateTime', description: 'The end of the window.' }),
+      }),
+    });
+  return { Header, RateLimit };
+}
+
+function defineResponse(
+  builder: Builder,
+  app: App,
+  { Header, RateLimit }: ReturnType<typeof defineResponseTypes>,
+) {
+  return builder.objectRef<ExecutedRequest>(`${appTypeName(app)}Response`).implement({
+    description: `The response of ${app.name} to a request through a connection.`,
+    fields: (t) => ({
+      status: t.exposeInt('status', { description: 'The HTTP status, which can be that of an error.' }),
+      headers: t.expose('headers', {
+        type: [Header],
+        description: 'The headers, without cookies and those of the connection.',
+      }),
+      body: t.expose('body', {
+        type: 'JSON',
+        nullable: true,
+        description: 'JSON as it is, any other body as text; null if there is none.',
+      }),
+      truncated: t.exposeBoolean('truncated', {
+        description: 'Whether the body has more than 1 MiB. Then `body` is the beginning, as text.',
+      }),
+      rateLimit: t.expose('rateLimit', {
+        type: RateLimit,
+        nullable: true,
+        description: 'The rate limit; null if the response does not state it.',
+      }),
+      nextPath: t.string({
+        nullable: true,
+        description: 'The path and the query of the next page; null on the last one.',
+        resolve: ({ next, app: linking }) => toNextPath(next, linking),
+      }),
+    }),
+  });
 }
 
 function withContext(request: Omit<ExecuteRequest, 'authenticateAgain'>, context: Context): ExecuteRequest {

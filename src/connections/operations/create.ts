@@ -35,10 +35,8 @@ export async function createConnection(
   input: CreateConnection,
   signal?: AbortSignal,
 ): Promise<AppConnection> {
-  const { orgId } = caller;
   const { idempotencyKey, ...fields } = input;
-  const { name, description = null, projectId = null, tags = null, notes = null } = input;
-  const scope = { orgId, projectId };
+  const { name, projectId = null } = input;
   const attempt = { action: 'CREATE_CONNECTION', connectionName: name, projectId } as const;
   return withRefusalAudit(deps, caller, attempt, () => {
     caller.requireScope('connections:write');
@@ -47,67 +45,67 @@ export async function createConnection(
     if (input.owner) assertRecipientAllowed(deps, input.owner.email, ['owner', 'email']);
 
     const idempotency = { idempotencyKey, request: { create: appId, ...fields } };
-    const create = async (buildOutcome: BuildOutcome): Promise<AppConnection> => {
-      const { app, method } = resolveAppAndMethod(deps, { app: appId, method: input.method });
-      const { credentials, columns: keyColumns } = await prepareKeys(
-        method,
-        splitCredentials(method, input.credentials),
-      );
-      assertHostAllowed(deps, caller, { app, method }, credentials.public);
-      await assertProjectAndName(deps, scope, name);
-
-      const id = randomUUID();
-      const options = { onUnreachable: input.onUnreachable, signal, connectionId: id };
-      const isPending = keyColumns.isPlatformManagedCredentials;
-      // The app cannot know a key that was made just now. A verification is counted itself.
-      if (isPending) await deps.limits.checkChange(caller);
-      const verification = isPending
-        ? pendingColumns(method, credentials.public)
-        : await verifyNewCredentials(deps, caller, { app, method }, credentials, options);
-
-      const owner = { app, method, orgId, connectionId: id };
-      const sealed = await sealCredentials(deps, owner, credentials);
-
-      const createdAt = verification.verificationCheckedAt ?? currentTime();
-      return storeConnection(deps, {
-        connection: {
-          id,
-          ...scope,
-          name,
-          description,
-          tags,
-          owner: input.owner ?? null,
-          notes,
-          app: app.id,
-          method: method.id,
-          version: 1,
-          createdAt,
-          updatedAt: createdAt,
-          statusSince: createdAt,
-          deletedAt: null,
-          usePolicy: null,
-          maxShareOfRateLimit: null,
-          checkEvery: null,
-          keysDueAt: null,
-          keyRegistrationFailure: null,
-          ...noConversion,
-          ...noRevocations,
-          ...keyColumns,
-          ...sealed,
-          ...verification,
-        },
-        credentials,
-        event: withRequestContext({
-          ...caller.actor,
-          ...attempt,
-          connectionId: id,
-          outcome: 'OK',
-          fields: auditedFields(input),
-        }),
-        buildOutcome,
-      });
-    };
+    const create = (buildOutcome: BuildOutcome) =>
+      verifyAndStore(deps, caller, { appId, input, signal, attempt, buildOutcome });
     return runIdempotent(deps, caller, idempotency, create, fromSnapshot);
+  });
+}
+
+interface CreateRequest {
+  appId: string;
+  input: CreateConnection;
+  signal: AbortSignal | undefined;
+  /** What the audit event says of the attempt. */
+  attempt: { action: 'CREATE_CONNECTION'; connectionName: string; projectId: string | null };
+  buildOutcome: BuildOutcome;
+}
+
+async function verifyAndStore(
+  deps: ConnectionDeps,
+  caller: Caller,
+  { appId, input, signal, attempt, buildOutcome }: CreateRequest,
+): Promise<AppConnection> {
+  const { orgId } = caller;
+  const { name, description = null, projectId = null, tags = null, owner = null, notes = null } = input;
+  const { app, method } = resolveAppAndMethod(deps, { app: appId, method: input.method });
+  const given = splitCredentials(method, input.credentials);
+  const { credentials, columns: keyColumns } = await prepareKeys(method, given);
+  assertHostAllowed(deps, caller, { app, method }, credentials.public);
+  await assertProjectAndName(deps, { orgId, projectId }, name);
+
+  const id = randomUUID();
+  const options = { onUnreachable: input.onUnreachable, signal, connectionId: id };
+  const isPending = keyColumns.isPlatformManagedCredentials;
+  // The app cannot know a key that was made just now. A verification is counted itself.
+  if (isPending) await deps.limits.checkChange(caller);
+  const verification = isPending
+    ? pendingColumns(method, credentials.public)
+    : await verifyNewCredentials(deps, caller, { app, method }, credentials, options);
+  const sealed = await sealCredentials(deps, { app, method, orgId, connectionId: id }, credentials);
+
+  const createdAt = verification.verificationCheckedAt ?? currentTime();
+  return storeConnection(deps, {
+    connection: {
+      ...{ id, orgId, projectId, name, description, tags, owner, notes },
+      ...{ app: app.id, method: method.id, version: 1 },
+      ...{ createdAt, updatedAt: createdAt, statusSince: createdAt, deletedAt: null },
+      ...{ usePolicy: null, maxShareOfRateLimit: null, checkEvery: null },
+      ...{ keysDueAt: null, keyRegistrationFailure: null },
+      ...noConversion,
+      ...noRevocations,
+      ...keyColumns,
+      ...sealed,
+      ...verification,
+    },
+    credentials,
+    event: withRequestContext({
+      ...caller.actor,
+      ...attempt,
+      connectionId: id,
+      outcome: 'OK',
+      fields: auditedFields(input),
+    }),
+    buildOutcome,
   });
 }
 
