@@ -4,7 +4,7 @@ import { StartupError } from '../common/errors.ts';
 import { scopes } from '../identity/caller.ts';
 
 /**
- * The scopes that the dashboard requests. It manages no API keys, and a provider refuses to sign anybody in with a scope that it does
+ * The scopes that the dashboard requests. It manages no API keys, and a provider refuses a sign-in with a scope that it does
  * not know, as those of webhooks after an upgrade: OIDC_SCOPES adds them.
  */
 const dashboardScopes = [

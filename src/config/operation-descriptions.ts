@@ -15,7 +15,7 @@ export const operationDocs = {
   METRICS_TOKEN: {
     group: 'Logging and audit',
     description: 'The bearer token that `/metrics` requires. Needs `METRICS_PORT`.',
-    default: 'none: anybody who reaches the port reads the metrics',
+    default: 'none: every client that reaches the port can read the metrics',
   },
   METRICS_TOKEN_FILE: fileInsteadOf('METRICS_TOKEN', 'Logging and audit'),
   LOG_LEVEL: {

@@ -90,11 +90,11 @@ export const movedTables: readonly MovedTable[] = [
 
 /** The tables that do not move, with the reason. */
 export const unmovedTables: Readonly<Record<string, string>> = {
-  audit_stream: 'It has the server that streams audit events now.',
-  audit_stream_position: 'The stream of the other database delivers the whole trail.',
+  audit_stream: 'It says which server streams audit events now.',
+  audit_stream_position: 'After the import, the other database streams the whole trail.',
   connection_tag: 'A trigger fills it from app_connection.',
-  rate_budget: 'It has what servers have spent of the limits of an app within a minute.',
-  rate_limit: 'It has the requests within a minute.',
+  rate_budget: 'It counts what is spent of the rate limits of apps within a minute.',
+  rate_limit: 'It counts the requests of callers within a minute.',
 };
 
 /** Finds a table by its name. */

@@ -35,7 +35,7 @@ export function isDelivered({ status }: SendResult): boolean {
  * Stores that messages were delivered to an endpoint.
  *
  * @param endpoint its `failingSince` and `lastSuccessAt` are updated
- * @returns whether this server still delivers to the endpoint, and nobody has changed it since it was read
+ * @returns whether this server still delivers to the endpoint, and it has not changed since it was read
  */
 export async function storeDelivered(
   deps: QueueDeps,

@@ -13,14 +13,14 @@ const tokens = new LRUCache<string, FakeToken>({ max: 1_000, ttl: lifetimeSecond
 const usedIds = new LRUCache<string, true>({ max: 10_000, ttl: lifetimeSeconds * 1_000 });
 const nonce = randomUUID();
 
-/** Client ids that lead to errors, by their beginning, for demonstrations. Every other client and its key are valid. */
+/** Client ids that lead to errors, by their beginning. Every other client and its key are valid. */
 const demoClients: readonly (readonly [string, string])[] = [
   [unknownClient, 'invalid_client'],
   ['0oaungranted', 'invalid_scope'],
   ['0oadenied', 'access_denied'],
 ];
 
-/** Responds to a token request like Okta, with DPoP. The key of the client is not verified, because nobody registers it here. */
+/** Responds to a token request like Okta, with DPoP. The key of the client is not verified, because the fake Okta knows no keys. */
 export async function respondToTokenRequest(
   headers: IncomingHttpHeaders,
   body: string,

@@ -72,7 +72,7 @@ export async function deleteConnection(
 }
 
 /**
- * A connection that is deleted already is in use by nobody.
+ * A connection that is deleted already is not in use.
  *
  * @throws AppError `NOT_FOUND`, `VERSION_CONFLICT`, `CONNECTION_IN_USE`
  */

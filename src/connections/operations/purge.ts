@@ -36,7 +36,7 @@ export async function purgeExpired(dependencies: PurgeDeps, signal?: AbortSignal
       if (signal?.aborted) return;
       const ids = expiredOfOrg.map(({ id }) => id);
       const isDone = await purge(dependencies, orgId, ids, before).catch((error: unknown) => {
-        // The log reports this organisation, whose audit trail cannot be continued, or it is being deleted. Go on with the others.
+        // The audit trail of this organisation cannot be continued, which the log says, or the organisation is being deleted.
         if (error instanceof MacMismatch || error instanceof AppError) return true;
         throw error;
       });

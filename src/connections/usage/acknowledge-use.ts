@@ -5,10 +5,10 @@ import type { UsageDeps } from './load-usage.ts';
 import { parseCallerId } from './read-usage.ts';
 import { type ConnectionUser, readUsers } from './read-users.ts';
 
-/** A connection that the app has answered within so many days is in use. */
+/** How long after the last response of the app a connection counts as in use, in days. */
 const recentDays = 7;
 
-/** The most users that the error names. */
+/** How many users the error names at most. */
 const maxNamed = 5;
 
 /**

@@ -17,7 +17,10 @@ export const usageRanges: readonly [UsageRange, ...UsageRange[]] = [
   { label: 'Last 90 days', by: 'DAY', days: 90 },
 ];
 
-/** The beginning of a range that ends now. The server rounds it down, so this is the beginning of the second interval. */
+/**
+ * Returns the beginning of a range that ends now. The server rounds it down to a full hour or day, so it is one interval later: seven days
+ * are today and the six days before.
+ */
 export function getRangeStart({ by, days }: UsageRange, now = Date.now()): string {
   return new Date(now - days * dayMs + (by === 'DAY' ? dayMs : dayMs / 24)).toISOString();
 }

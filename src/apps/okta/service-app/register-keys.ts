@@ -35,6 +35,13 @@ const storedKeys = z.array(
 /** Okta's API description has an array in the schema of the response, and this in its example. */
 const wrappedKeys = z.object({ jwks: z.object({ keys: storedKeys }) }).transform(({ jwks }) => jwks.keys);
 
+/** How requests to Okta are sent. */
+interface RequestOptions {
+  outbound: Outbound;
+  session: OAuthClient;
+  signal: AbortSignal | undefined;
+}
+
 /**
  * Adds and removes keys of a service app that are kept in Okta. That needs the scope `okta.apps.manage`, and a role that lets the
  * app change itself. If Okta does not keep the key in use, it fetches the keys from a URL, and nothing is changed.
@@ -46,9 +53,7 @@ export async function registerKeys(
   oauth: OAuth,
   credentials: Credentials,
   changes: KeysToRegister,
-  outbound: Outbound,
-  signal: AbortSignal | undefined,
-  session: OAuthClient,
+  requests: RequestOptions,
 ): Promise<KeyRegistration> {
   if (!mayRegisterKeys(credentials)) return { status: 'UNSUPPORTED' };
   const client = toTokenClient(oauth, credentials);
@@ -104,9 +109,7 @@ class AppKeys {
 
   constructor(
     { clientId, tokenUrl }: { clientId: string; tokenUrl: URL },
-    session: OAuthClient,
-    outbound: Outbound,
-    signal: AbortSignal | undefined,
+    { session, outbound, signal }: RequestOptions,
   ) {
     this.#session = session;
     // Okta makes the client id equal to the id of the app, unless another one is chosen when the app is created.

@@ -86,7 +86,7 @@ export function serviceApp({ oauth }: AppSettings, instanceUrl: Field): AuthMeth
       client: { field: 'clientId', describeLeft: describeLeftKeys },
       mayRegister: mayRegisterKeys,
       register: (credentials, keys, outbound, signal, session) =>
-        registerKeys(requireOAuth(oauth), credentials, keys, outbound, signal, session),
+        registerKeys(requireOAuth(oauth), credentials, keys, { outbound, signal, session }),
     },
     createSession: (credentials) => {
       const tools = requireOAuth(oauth);
