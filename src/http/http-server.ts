@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { errorField } from '../common/error-field.ts';
 import { StartupError } from '../common/errors.ts';
 import { currentRequest, type Logger, RequestLogContext, safeErrorFields } from '../common/log.ts';
@@ -11,6 +10,7 @@ import { LingeringConnections } from './lingering-close.ts';
 import { givenRequestId, logRequest, toLoggedPath } from './request-log.ts';
 import { startRequestSpan } from './request-span.ts';
 import { securityHeaders } from './security-headers.ts';
+import { serverUrl } from './server-url.ts';
 import { httpTimeouts } from './timeouts.ts';
 import { createTlsServer, type TlsFiles } from './tls.ts';
 
@@ -103,18 +103,17 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     });
   let address: string;
   try {
-    address = await listenOn(host).catch((error: NodeJS.ErrnoException) => {
+    address = await listenOn(host).catch((error: unknown) => {
       // On machines without IPv6, "::" (all addresses of both families) is not available.
-      if (host !== '::' || !withoutIpv6.has(`${error.code}`)) throw error;
+      if (host !== '::' || !withoutIpv6.has(errorField(error, 'code') ?? '')) throw error;
       return listenOn('0.0.0.0');
     });
   } catch (error) {
     throw new StartupError(describeListenError(host, port, error));
   }
 
-  const bound = http.address() as AddressInfo;
   return {
-    url: `${tls ? 'https' : 'http'}://${address.includes(':') ? `[${address}]` : address}:${bound.port}`,
+    url: serverUrl(http, tls ? 'https' : 'http', address),
     close: async (drainMs) => {
       const closed = new Promise((resolve) => http.close(resolve));
       // Without it, a client would send its next request over a connection that is about to close.

@@ -1,9 +1,10 @@
 import { timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { errorField } from '../common/error-field.ts';
 import { StartupError } from '../common/errors.ts';
 import type { Secret } from '../common/secret.ts';
+import { serverUrl } from '../http/server-url.ts';
 import { httpTimeouts } from '../http/timeouts.ts';
 import type { Metrics } from './metrics.ts';
 
@@ -46,12 +47,12 @@ export async function startMetricsServer(
     );
   });
   server.listen(port, host);
-  await once(server, 'listening').catch(({ code }: NodeJS.ErrnoException) => {
-    throw new StartupError(`METRICS_PORT ${port}: cannot listen on ${host} (${code ?? 'unknown error'})`);
+  await once(server, 'listening').catch((error: unknown) => {
+    const reason = errorField(error, 'code') ?? 'unknown error';
+    throw new StartupError(`METRICS_PORT ${port}: cannot listen on ${host} (${reason})`);
   });
-  const bound = server.address() as AddressInfo;
   return {
-    url: `http://${host.includes(':') ? `[${host}]` : host}:${bound.port}/metrics`,
+    url: `${serverUrl(server, 'http', host)}/metrics`,
     close: async () => {
       const closed = once(server, 'close');
       server.close();
