@@ -115,35 +115,14 @@ export function PolicyTab({ connection, onChanged }: PolicyTabProps) {
         </details>
       )}
       {isOutdated && isDirty && (
-        <Alert
-          color="yellow"
-          role="alert"
-          styles={{ title: { color: 'var(--mantine-color-text)' } }}
-          title="The policy has changed since you began to edit it"
-        >
-          <Text size="sm" mb="xs">
-            Someone has saved version {current.version}. Saving would replace it.
-          </Text>
-          <details>
-            <summary>The rules of version {current.version}</summary>
-            <RulesTable rules={current.rules} />
-          </details>
-          <Group mt="sm">
-            <Button size="xs" variant="default" onClick={discard}>
-              Discard my changes
-            </Button>
-            <Button
-              size="xs"
-              variant="default"
-              onClick={() => {
-                setBase(current);
-                select.current?.focus();
-              }}
-            >
-              Keep my changes
-            </Button>
-          </Group>
-        </Alert>
+        <OutdatedPolicy
+          current={current}
+          onDiscard={discard}
+          onKeep={() => {
+            setBase(current);
+            select.current?.focus();
+          }}
+        />
       )}
       {apiError && apiError.code !== 'VERSION_CONFLICT' && ruleErrors.size === 0 && (
         <ErrorAlert apiError={apiError} />
@@ -168,5 +147,39 @@ export function PolicyTab({ connection, onChanged }: PolicyTabProps) {
       )}
       <DryRun connectionId={id} draft={isDirty ? draft : undefined} onError={setApiError} />
     </Stack>
+  );
+}
+
+interface OutdatedPolicyProps {
+  current: Policy;
+  onDiscard(): void;
+  onKeep(): void;
+}
+
+/** Says that the policy has changed while it is edited, and asks which version to go on with. */
+function OutdatedPolicy({ current, onDiscard, onKeep }: OutdatedPolicyProps) {
+  return (
+    <Alert
+      color="yellow"
+      role="alert"
+      styles={{ title: { color: 'var(--mantine-color-text)' } }}
+      title="The policy has changed since you began to edit it"
+    >
+      <Text size="sm" mb="xs">
+        Someone has saved version {current.version}. Saving would replace it.
+      </Text>
+      <details>
+        <summary>The rules of version {current.version}</summary>
+        <RulesTable rules={current.rules} />
+      </details>
+      <Group mt="sm">
+        <Button size="xs" variant="default" onClick={onDiscard}>
+          Discard my changes
+        </Button>
+        <Button size="xs" variant="default" onClick={onKeep}>
+          Keep my changes
+        </Button>
+      </Group>
+    </Alert>
   );
 }

@@ -1,6 +1,7 @@
 import { Alert, Button, Group, Loader, NativeSelect, Stack, Text, Textarea, TextInput } from '@mantine/core';
-import { type FormEvent, useState } from 'react';
+import { type FormEvent, type ReactNode, useState } from 'react';
 import { useClient } from 'urql';
+import type { AppRequest } from '../../apps/use.ts';
 import type { ApiError } from '../api-error.ts';
 import { findApp, toId, toTypeName } from '../client-validation.ts';
 import { CodeBlock } from '../code-block.tsx';
@@ -45,14 +46,13 @@ function Console({ connection, appName, onSent }: TryTabProps) {
   const { id, app, credentials } = connection;
   const client = useClient();
   const [draft, setDraft] = useState<RequestDraft>({ method: 'GET', path: '', query: '', body: '' });
-  const [errors, setErrors] = useState<{ path?: string; query?: string; body?: string }>({});
+  const [errors, setErrors] = useState<RequestErrors>({});
   const [unconfirmed, setUnconfirmed] = useState<PreparedRequest>();
   const [running, setRunning] = useState<AbortController>();
   const [result, setResult] = useState<{ response?: AppResponse; apiError?: ApiError; isCancelled?: true }>(
     {},
   );
   const isRunning = running !== undefined;
-  const definition = findApp(app);
   const request = prepareRequest(draft);
   const proxyUrl = new URL(`api/v1/app-connections/${toId(app)}/${id}/proxy`, document.baseURI).href;
 
@@ -92,64 +92,26 @@ function Console({ connection, appName, onSent }: TryTabProps) {
   };
   return (
     <Stack>
-      <form onSubmit={submit} noValidate>
-        <Stack gap="sm">
-          <Group align="start" gap="sm">
-            <NativeSelect
-              label="Method"
-              data={[...methods]}
-              value={draft.method}
-              onChange={(event) =>
-                change({ method: methods.find((method) => method === event.currentTarget.value) ?? 'GET' })
-              }
-            />
-            <PathInput
-              value={draft.path}
-              requests={(definition?.requests ?? []).filter(({ method }) => method === draft.method)}
-              error={errors.path}
-              onChange={(path) => change({ path })}
-            />
-          </Group>
-          <TextInput
-            label="Query"
-            placeholder="limit=10"
-            value={draft.query}
-            autoComplete="off"
-            autoCapitalize="off"
-            spellCheck={false}
-            error={errors.query}
-            onChange={(event) => change({ query: event.currentTarget.value })}
-          />
-          {hasBody(draft.method) && (
-            <Textarea
-              label="Body"
-              description="JSON, or empty."
-              value={draft.body}
-              autosize
-              minRows={4}
-              maxRows={20}
-              spellCheck={false}
-              styles={{ input: { fontFamily: 'var(--mantine-font-family-monospace)' } }}
-              error={errors.body}
-              onChange={(event) => change({ body: event.currentTarget.value })}
-            />
-          )}
-          <Group role="status" mih={36}>
-            <Button type="submit" aria-disabled={isRunning} data-disabled={isRunning || undefined}>
-              Send
+      <RequestForm
+        draft={draft}
+        errors={errors}
+        requests={findApp(app)?.requests ?? []}
+        onChange={change}
+        onSubmit={submit}
+      >
+        <Button type="submit" aria-disabled={isRunning} data-disabled={isRunning || undefined}>
+          Send
+        </Button>
+        {running && (
+          <>
+            <Loader size="sm" aria-hidden />
+            <Text size="sm">Waiting for {appName}…</Text>
+            <Button variant="default" onClick={() => running.abort()}>
+              Cancel
             </Button>
-            {running && (
-              <>
-                <Loader size="sm" aria-hidden />
-                <Text size="sm">Waiting for {appName}…</Text>
-                <Button variant="default" onClick={() => running.abort()}>
-                  Cancel
-                </Button>
-              </>
-            )}
-          </Group>
-        </Stack>
-      </form>
+          </>
+        )}
+      </RequestForm>
       {result.apiError && <ErrorAlert apiError={result.apiError} />}
       {result.isCancelled && (
         <Alert color="gray" role="status">
@@ -179,5 +141,75 @@ function Console({ connection, appName, onSent }: TryTabProps) {
         />
       )}
     </Stack>
+  );
+}
+
+/** The messages about the fields of a request. */
+interface RequestErrors {
+  path?: string;
+  query?: string;
+  body?: string;
+}
+
+interface RequestFormProps {
+  draft: RequestDraft;
+  errors: RequestErrors;
+  /** The requests that the path is completed from. */
+  requests: readonly AppRequest[];
+  onChange(changed: Partial<RequestDraft>): void;
+  onSubmit(event: FormEvent): void;
+  /** The buttons. */
+  children: ReactNode;
+}
+
+function RequestForm({ draft, errors, requests, onChange, onSubmit, children }: RequestFormProps) {
+  return (
+    <form onSubmit={onSubmit} noValidate>
+      <Stack gap="sm">
+        <Group align="start" gap="sm">
+          <NativeSelect
+            label="Method"
+            data={[...methods]}
+            value={draft.method}
+            onChange={(event) =>
+              onChange({ method: methods.find((method) => method === event.currentTarget.value) ?? 'GET' })
+            }
+          />
+          <PathInput
+            value={draft.path}
+            requests={requests.filter(({ method }) => method === draft.method)}
+            error={errors.path}
+            onChange={(path) => onChange({ path })}
+          />
+        </Group>
+        <TextInput
+          label="Query"
+          placeholder="limit=10"
+          value={draft.query}
+          autoComplete="off"
+          autoCapitalize="off"
+          spellCheck={false}
+          error={errors.query}
+          onChange={(event) => onChange({ query: event.currentTarget.value })}
+        />
+        {hasBody(draft.method) && (
+          <Textarea
+            label="Body"
+            description="JSON, or empty."
+            value={draft.body}
+            autosize
+            minRows={4}
+            maxRows={20}
+            spellCheck={false}
+            styles={{ input: { fontFamily: 'var(--mantine-font-family-monospace)' } }}
+            error={errors.body}
+            onChange={(event) => onChange({ body: event.currentTarget.value })}
+          />
+        )}
+        <Group role="status" mih={36}>
+          {children}
+        </Group>
+      </Stack>
+    </form>
   );
 }
