@@ -47,9 +47,7 @@ const health = z
     checkDelay: z
       .object({
         since: z.iso.datetime().meta({ description: 'The time at which the check was due.' }),
-        code: z
-          .enum(Object.keys(errorCodes) as ErrorCode[])
-          .meta({ description: 'The reason of the last attempt.' }),
+        code: z.enum(typedKeys(errorCodes)).meta({ description: 'The reason of the last attempt.' }),
         message: z.string().meta({ description: 'The reason of the last attempt, in words.' }),
       })
       .nullable()

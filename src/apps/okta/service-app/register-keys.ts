@@ -58,7 +58,7 @@ export async function registerKeys(
   if (!mayRegisterKeys(credentials)) return { status: 'UNSUPPORTED' };
   const client = toTokenClient(oauth, credentials);
   const { add, remove = [], removesOwn = false } = changes;
-  const okta = new AppKeys(client, session, outbound, signal);
+  const okta = new AppKeys(client, requests);
   const toFailure = (refusal: OutboundResponse): KeyRegistration => ({
     status: 'FAILED',
     ...diagnoseKeyRefusal(refusal, client.clientId, changes),
@@ -86,7 +86,7 @@ export async function registerKeys(
     }
     return { status: 'DONE' };
   } catch (error) {
-    if (signal?.aborted) throw error;
+    if (requests.signal?.aborted) throw error;
     // Okta no longer has the app, or no longer accepts its key.
     if (removesOwn && error instanceof oauth.TokenRequestError && error.code === 'invalid_client')
       return { status: 'DONE' };
