@@ -1,11 +1,12 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { gql } from 'graphql-request';
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import type { App, AuthMethod } from '../src/apps/app.ts';
 import { createApps } from '../src/apps/index.ts';
 import { Secret } from '../src/common/secret.ts';
 import { type OAuthClient, oauth } from '../src/oauth/oauth.ts';
+import { moveClock, restoreClock } from './testkit/move-clock.ts';
 import { type OAuthOkta, startOAuthOkta } from './testkit/oauth-okta.ts';
 import { at, restClient } from './testkit/rest.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
@@ -27,7 +28,7 @@ afterAll(async () => {
   await okta[Symbol.asyncDispose]();
 });
 afterEach(() => {
-  vi.useRealTimers();
+  restoreClock();
 });
 
 /** An app that is not Okta, and whose only method uses the tools of OAuth that every app gets. */
@@ -182,7 +183,7 @@ describe('a service app at oidc-provider, with DPoP and nonces required', () => 
     const { id } = await connect();
     expect((await rest('GET', `/${id}/proxy/api/v1/users`)).status).toBe(200);
     const tokens = okta.countRequests(tokenPath);
-    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 3_700_000 });
+    moveClock(3_700_000);
     expect((await rest('GET', `/${id}/proxy/api/v1/users`)).status).toBe(200);
     expect(okta.countRequests(tokenPath) - tokens).toBe(2);
   });

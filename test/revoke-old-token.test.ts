@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { gql } from 'graphql-request';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { checkChain, listAuditEvents } from './testkit/access.ts';
+import { moveClock, restoreClock } from './testkit/move-clock.ts';
 import { type JournalEntry, type OktaStandIn, startOktaStandIn } from './testkit/okta-standin.ts';
 import { updateMutation } from './testkit/operations.ts';
 import { organisationCommand } from './testkit/organisation-command.ts';
@@ -43,7 +44,7 @@ beforeEach(async () => {
   await okta.takeJournal();
   journal = [];
 });
-afterEach(() => vi.useRealTimers());
+afterEach(restoreClock);
 
 const newToken = () => {
   const token = `00planted${randomUUID().replaceAll('-', '')}`;
@@ -212,7 +213,7 @@ describe('replacing an API token with revokeOldToken', () => {
     await okta.answerNext(path, { status: 500 }, { status: 500 });
     await replace(id, newToken());
     await until('the first attempt', async () => ((await listRevocations()).length > 0 ? true : undefined));
-    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 25 * 3_600_000 });
+    moveClock(25 * 3_600_000);
     expect(await outcomes()).toEqual(['UPSTREAM_UNREACHABLE']);
     expect(await storedRow(id)).toMatchObject({ revocations: null, revokeAt: null });
     expect(await listRevocations()).toHaveLength(2);

@@ -1,8 +1,9 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { AppConnection } from '../src/connections/app-connection.entity.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
 import { decryptSecrets } from './testkit/decrypt-credentials.ts';
+import { moveClock, restoreClock } from './testkit/move-clock.ts';
 import { type OktaStandIn, startOktaStandIn } from './testkit/okta-standin.ts';
 import { createConnection } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';
@@ -48,7 +49,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  vi.useRealTimers();
+  restoreClock();
   await standIn.setClockAhead(0);
   await standIn.setNonceRequired(false);
 });
@@ -56,8 +57,7 @@ afterEach(async () => {
 const hourMs = 3_600_000;
 /** Sets the clocks of the servers and of Okta. */
 function setClocksAhead(ms: number): Promise<void> {
-  vi.useRealTimers();
-  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + ms });
+  moveClock(ms);
   return standIn.setClockAhead(ms);
 }
 

@@ -1,5 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { moveClock, restoreClock } from './testkit/move-clock.ts';
 import { type OktaStandIn, startOktaStandIn } from './testkit/okta-standin.ts';
 import { updateMutation } from './testkit/operations.ts';
 import { organisationCommand } from './testkit/organisation-command.ts';
@@ -36,14 +37,13 @@ beforeEach(async () => {
   organisation = await server.newOrganisation();
 });
 afterEach(() => {
-  vi.useRealTimers();
+  restoreClock();
   return standIn.setClockAhead(0);
 });
 
 /** Sets the clocks of the servers and of Okta. */
 function setClocksAhead(days: number): Promise<void> {
-  vi.useRealTimers();
-  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + days * dayMs });
+  moveClock(days * dayMs);
   return standIn.setClockAhead(days * dayMs);
 }
 

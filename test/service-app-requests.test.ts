@@ -2,6 +2,7 @@ import { connect } from 'node:net';
 import { gql } from 'graphql-request';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { testDatabaseUrl } from './testkit/database.ts';
+import { moveClock, restoreClock } from './testkit/move-clock.ts';
 import { behavingAt, json, startOkta, type TestOkta } from './testkit/okta.ts';
 import { type JournalEntry, type OktaStandIn, startOktaStandIn } from './testkit/okta-standin.ts';
 import { until } from './testkit/process.ts';
@@ -34,7 +35,7 @@ beforeEach(async () => {
   await okta.setLimit(100_000);
 });
 afterEach(async () => {
-  vi.useRealTimers();
+  restoreClock();
   await okta.setClockAhead(0);
 });
 
@@ -119,7 +120,7 @@ async function requireNewNonce(): Promise<void> {
 
 /** Moves the clocks of the servers and of Okta on. */
 async function moveClocksOn(ms: number): Promise<void> {
-  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + ms });
+  moveClock(ms);
   await okta.setClockAhead(ms);
 }
 

@@ -4,6 +4,7 @@ import { expect, it, vi } from 'vitest';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { certifyHere, makeCertificates, trust } from './testkit/certificates.ts';
 import { makeDue } from './testkit/check-schedule.ts';
+import { moveClock, restoreClock } from './testkit/move-clock.ts';
 import { behavingAt, failing, startOkta, tokenRejected } from './testkit/okta.ts';
 import { startOktaStandIn } from './testkit/okta-standin.ts';
 import {
@@ -47,7 +48,7 @@ it('a webhook endpoint gets every type of event that the documentation and the s
     config: { trustedInstanceHosts: new Set([okta.hostPort, standIn.hostPort, receiver.hostPort]) },
   });
   stack.defer(() => server.close());
-  stack.defer(() => void vi.useRealTimers());
+  stack.defer(restoreClock);
   const organisation = await server.newOrganisation();
   const { client, orgId } = organisation;
   const endpoint = await createEndpoint(client, { url: receiver.url });
@@ -119,13 +120,13 @@ it('a webhook endpoint gets every type of event that the documentation and the s
 
   okta.behave(behavingAt({ '/api/v1/api-tokens/current': failing(500) }));
   await replaceToken(id, 'fourth-of-all-events');
-  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 25 * 3_600_000 });
+  moveClock(25 * 3_600_000);
   expect((await gets('connection.token_not_revoked')).event.data).toMatchObject({
     outcome: 'UPSTREAM_UNREACHABLE',
     changedFields: ['revocation'],
     connection: { id, verification: { status: 'VERIFIED' } },
   });
-  vi.useRealTimers();
+  restoreClock();
   await client.request(deleteMutation, { id, purge: true });
   await gets('connection.purged');
 
