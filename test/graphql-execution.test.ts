@@ -1,8 +1,7 @@
-import { hash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { compareWithGraphQLJs } from './testkit/fuzz/difference.ts';
 import { prepareFixture } from './testkit/fuzz/fixture.ts';
-import { createMutation, okta } from './testkit/operations.ts';
 import { startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 import { times } from './testkit/stress.ts';
 
@@ -15,11 +14,6 @@ beforeAll(async () => {
   organisation = await server.newOrganisation();
 });
 afterAll(() => server.close());
-
-/** A page with the cursor of its end. */
-interface ShortPage {
-  page: { nodes: object[]; end: { endCursor: string } };
-}
 
 const documents = 100 * times;
 
@@ -61,68 +55,4 @@ describe('GraphQL execution', () => {
       }
     },
   );
-
-  describe('of a page with more than 20 items', () => {
-    const size = 45;
-    const selection =
-      'nodes { name description createdAt credentials { __typename } } pageInfo { hasNextPage }';
-    const longPage = `page: appConnections(first: 100) { ${selection} }`;
-    let apiKey: string;
-    /** The page as in responses without any page of more than 20 items. */
-    let expected: string;
-
-    beforeAll(async () => {
-      const { client, apiKey: key } = await server.newOrganisation();
-      apiKey = key;
-      for (let index = 0; index < size; index += 1) {
-        const description = index % 2 === 0 ? `\u2028 "${index}" \\ € 🔑` : null;
-        await client.request(createMutation, okta({ name: `long-${index}`, description }));
-      }
-      const nodes: string[] = [];
-      for (let after: string | null = null; nodes.length < size; ) {
-        const query = `query ($after: String) { page: appConnections(first: 20, after: $after) { ${selection} end: pageInfo { endCursor } } }`;
-        const { page }: ShortPage = await client.request<ShortPage>(query, { after });
-        nodes.push(...page.nodes.map((node) => JSON.stringify(node)));
-        after = page.end.endCursor;
-      }
-      expected = `"page":{"nodes":[${nodes.join(',')}],"pageInfo":{"hasNextPage":false}}`;
-    });
-
-    const post = async (body: object): Promise<string> => {
-      const headers = { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' };
-      const response = await fetch(server.graphqlUrl, {
-        method: 'POST',
-        headers,
-        body: JSON.stringify(body),
-      });
-      expect(response.status).toBe(200);
-      return response.text();
-    };
-
-    it('has the same bytes as shorter pages, without and with caches', async () => {
-      const query = `{ ${longPage} viewer { __typename } }`;
-      const answer = `{"data":{${expected},"viewer":{"__typename":"Viewer"}}}`;
-      expect([await post({ query }), await post({ query })]).toEqual([answer, answer]);
-    });
-
-    it('has the same bytes with GET and as a persisted query', async () => {
-      const query = `{ ${longPage} }`;
-      const answer = `{"data":{${expected}}}`;
-      const headers = { authorization: `Bearer ${apiKey}` };
-      const url = `${server.graphqlUrl}?query=${encodeURIComponent(query)}`;
-      expect(await (await fetch(url, { headers })).text()).toBe(answer);
-      const persistedQuery = { version: 1, sha256Hash: hash('sha256', query) };
-      expect(await post({ query, extensions: { persistedQuery } })).toBe(answer);
-      expect(await post({ extensions: { persistedQuery } })).toBe(answer);
-    });
-
-    it('has the same bytes beside an error', async () => {
-      const query = `{ missing: appConnection(id: "${randomUUID()}") { id } ${longPage} }`;
-      for (const answer of [await post({ query }), await post({ query })]) {
-        expect(answer).toMatch(/^\{"errors":\[\{.*"path":\["missing"\]/);
-        expect(answer.endsWith(`],"data":{"missing":null,${expected}}}`)).toBe(true);
-        expect(JSON.stringify(JSON.parse(answer))).toBe(answer);
-      }
-    });
-  });
 });

@@ -10,12 +10,7 @@ import { createErrorMasker } from '../graphql/error-masking.ts';
 import { createFastPath } from '../graphql/fast-path.ts';
 import { useGraphiQL } from '../graphql/graphiql.ts';
 import { usePersistedQueries } from '../graphql/persisted-queries.ts';
-import {
-  useErrorMasking,
-  useEventStreams,
-  useSerialisedFields,
-  useSubscriptionLimit,
-} from '../graphql/plugins.ts';
+import { useErrorMasking, useEventStreams, useSubscriptionLimit } from '../graphql/plugins.ts';
 import { createRequestGuard, type RequestGuardOptions, useRequestGuard } from '../graphql/request-guard.ts';
 import { type NodeServerContext, useStrictRequests } from '../graphql/strict-requests.ts';
 import { useTracedExecution } from '../graphql/traced-execution.ts';
@@ -66,7 +61,6 @@ export function createGraphQL(options: GraphQLServerOptions): GraphQLEndpoint {
       useEventStreams(maskError),
       useSubscriptionLimit(maskError),
       useErrorMasking(maskError),
-      useSerialisedFields(requestGuard),
     ],
     maskedErrors: { maskError: (error) => maskError(error) },
     // DocumentCache is limited in bytes and contains only valid documents.

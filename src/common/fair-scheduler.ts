@@ -25,8 +25,6 @@ interface Waiter {
 interface TenantQueue {
   /** Work whose data is loaded. */
   continued: Waiter[];
-  /** Further parts of work that has begun. */
-  begun: Waiter[];
   new: Waiter[];
 }
 
@@ -36,9 +34,9 @@ interface TenantQueue {
  * least recent use goes first, so a busy tenant adds little more than one slice to each step of another tenant's
  * request, independent of its number of requests in flight. A tenant that `TenantUsage` delays gets no turn.
  *
- * Within a tenant, work whose data is loaded goes first, then work that has begun, and new work last; and no data is loaded while
- * much of the tenant waits for the database. Otherwise all its requests would be in memory at the same time, and each garbage
- * collection, which delays everybody, would take the longer.
+ * Within a tenant, work whose data is loaded goes before new work, and no new work starts while much of the tenant waits for the
+ * database. Otherwise the data of all its requests would be in memory at the same time, and each garbage collection, which
+ * delays everybody, would take the longer.
  *
  * A turn is not held during I/O: a request that waits for the database or a host does not block others.
  */
@@ -61,21 +59,12 @@ export class FairScheduler {
   }
 
   /**
-   * Waits until work of the tenant may start.
+   * Waits until work of the tenant may start. Work with several parts waits before each part.
    *
    * @throws AppError `RATE_LIMITED` after ten seconds
    */
   waitForTurn(tenantId: string): Promise<void> {
     return this.#wait(tenantId, 'new');
-  }
-
-  /**
-   * Waits until another part of work that has begun may start.
-   *
-   * @throws AppError `RATE_LIMITED` after ten seconds
-   */
-  waitForPart(tenantId: string): Promise<void> {
-    return this.#wait(tenantId, 'begun');
   }
 
   /**
@@ -89,7 +78,7 @@ export class FairScheduler {
 
   #wait(tenantId: string, kind: keyof TenantQueue): Promise<void> {
     const turn = Promise.withResolvers<void>();
-    const queue = this.#waiting.get(tenantId) ?? { continued: [], begun: [], new: [] };
+    const queue = this.#waiting.get(tenantId) ?? { continued: [], new: [] };
     queue[kind].push({ since: performance.now(), grant: turn.resolve, reject: turn.reject });
     this.#waiting.set(tenantId, queue);
     if (!this.#isGranting) this.#grantNext();
@@ -153,7 +142,7 @@ export class FairScheduler {
   #rejectOverdue(): void {
     const now = performance.now();
     for (const [tenantId, queue] of this.#waiting) {
-      for (const waiters of [queue.continued, queue.begun, queue.new]) {
+      for (const waiters of [queue.continued, queue.new]) {
         const firstInTime = waiters.findIndex(({ since }) => now - since < maxWaitMs);
         const rejected = waiters.splice(0, firstInTime < 0 ? waiters.length : firstInTime);
         for (const { reject } of rejected) reject(tooBusyError());
@@ -164,14 +153,13 @@ export class FairScheduler {
 
   #takeFirst(tenantId: string): Waiter | undefined {
     const queue = this.#waiting.get(tenantId);
-    const first = queue?.continued.shift() ?? queue?.begun.shift() ?? queue?.new.shift();
+    const first = queue?.continued.shift() ?? queue?.new.shift();
     if (queue) this.#deleteIfEmpty(tenantId, queue);
     return first;
   }
 
   #deleteIfEmpty(tenantId: string, queue: TenantQueue): void {
-    const { continued, begun, new: unbegun } = queue;
-    if (continued.length + begun.length + unbegun.length === 0) this.#waiting.delete(tenantId);
+    if (queue.continued.length === 0 && queue.new.length === 0) this.#waiting.delete(tenantId);
   }
 }
 

@@ -1,7 +1,6 @@
 import SchemaBuilder, { BasePlugin, type PothosOutputFieldConfig, type SchemaTypes } from '@pothos/core';
 import type { GraphQLFieldResolver } from 'graphql';
 import type { Context } from './context.ts';
-import { SerialisedField } from './serialised-field.ts';
 
 /** The name of the Pothos plugin. */
 export const fairFields = 'fairFields';
@@ -22,18 +21,13 @@ class FairFieldsPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
     { parentType, type }: PothosOutputFieldConfig<Types>,
   ): Resolver<Types> {
     if (parentType === 'Query' || parentType === 'Mutation')
-      return (parent, args, context, info) => {
+      return async (parent, args, context, info) => {
         const { caller, connections } = context as Context;
-        const orgId = caller?.orgId ?? '';
-        const resolveInTurn = async () => {
-          await connections.scheduler.waitForPart(orgId);
-          const result: unknown = await resolve(parent, args, context, info);
-          if (Array.isArray(Object(result).nodes)) await connections.scheduler.waitToContinue(orgId);
-          return completeInTurns(result, context);
-        };
-        return serialiseOnceComplete(resolveInTurn(), () =>
-          connections.scheduler.waitToContinue(orgId).catch(() => undefined),
-        );
+        await connections.scheduler.waitForTurn(caller?.orgId ?? '');
+        const result: unknown = await resolve(parent, args, context, info);
+        if (Array.isArray(Object(result).nodes))
+          await connections.scheduler.waitToContinue(caller?.orgId ?? '');
+        return completeInTurns(result, context);
       };
     if (type.kind !== 'List') return resolve;
     return (parent, args, context, info) => {
@@ -43,28 +37,6 @@ class FairFieldsPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
         : completeInTurns(result, context);
     };
   }
-}
-
-/**
- * Replaces a long page by its JSON as soon as it is complete. An executor calls `then` of what a resolver returns with the
- * function that completes the value.
- */
-function serialiseOnceComplete(field: Promise<unknown>, waitToContinue: () => Promise<void>) {
-  return {
-    // biome-ignore lint/suspicious/noThenProperty: executors call it.
-    then: (complete: (value: unknown) => unknown, fail?: (error: unknown) => unknown) =>
-      field.then((value) => {
-        const completed = complete(value);
-        const { nodes } = Object(value);
-        const isLong = Array.isArray(nodes) && nodes.length > itemsPerTurn;
-        return isLong ? serialise(completed, waitToContinue) : completed;
-      }, fail),
-  };
-}
-
-async function serialise(completing: unknown, waitToContinue: () => Promise<void>): Promise<unknown> {
-  const page = await completing;
-  return page ? SerialisedField.serialise(page, waitToContinue) : page;
 }
 
 /**

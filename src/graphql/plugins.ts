@@ -5,9 +5,6 @@ import { HttpError } from '../common/errors.ts';
 import { currentRequest } from '../common/log.ts';
 import { type Context, requireCaller } from './context.ts';
 import type { ErrorMasker } from './error-masking.ts';
-import type { RequestGuard } from './request-guard.ts';
-import { hasSerialisedFields, serialiseData } from './serialised-field.ts';
-import type { NodeServerContext } from './strict-requests.ts';
 
 /** Prevents proxies from delaying events: nginx by buffering, others by compression. */
 const unbuffered = [
@@ -48,22 +45,6 @@ export function useErrorMasking(maskError: ErrorMasker): Plugin<Context> {
       const withBody = processRegularResult(result, fetchAPI, 'application/json');
       withBody.headers.set('accept', response.headers.get('accept') ?? '');
       setResponse(withBody);
-    },
-  };
-}
-
-/** Serialises results with long pages in turns. */
-export function useSerialisedFields({
-  waitToContinue,
-}: Pick<RequestGuard, 'waitToContinue'>): Plugin<object, NodeServerContext> {
-  return {
-    async onResultProcess({ result, setResult, serverContext }) {
-      if (!('data' in result) || !result.data || !hasSerialisedFields(result.data)) return;
-      const wait = () => waitToContinue(serverContext).catch(() => undefined);
-      const data = (await serialiseData('', result.data, wait)).join('');
-      const stringify = ({ errors }: ExecutionResult) =>
-        errors ? `{"errors":${JSON.stringify(errors)},${data}` : `{${data}`;
-      setResult({ ...result, stringify });
     },
   };
 }
