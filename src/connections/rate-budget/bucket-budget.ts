@@ -7,27 +7,16 @@ import type { Database } from '../../database/database.ts';
 import { OutboundError } from '../../outbound/outbound-error.ts';
 import type { BudgetKey } from './budget-store.ts';
 import { FairQueue } from './fair-queue.ts';
+import { notCounted, type Pause, type Permit, type PermitRequest } from './permit.ts';
 import { type ObservedResponse, readObservation } from './read-observation.ts';
 import { blockedError, measuringRefusals, noRoomError, spentError, unknownLimitError } from './refusals.ts';
-import { notCounted, type Pause, type Permit, ServerLease } from './server-lease.ts';
+import { ServerLease } from './server-lease.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
 /** How long every caller waits for the app to state its limit, whatever its own deadline. */
 const patienceMs = 5_000;
 /** After which time a request may find room to wait. */
 const roomRetryMs = 1_000;
-
-/** A caller's request for a permit. */
-export interface PermitRequest {
-  /** Unique in the organisation. */
-  callerId: string;
-  /** The part of the limit that may be spent, in percent. */
-  share: number;
-  /** Until when the caller waits, in milliseconds since the epoch. */
-  deadline: number;
-  /** Each of these ends the wait. */
-  signals: readonly (AbortSignal | undefined)[];
-}
 
 interface Waiter extends PermitRequest {
   since: number;
@@ -94,9 +83,7 @@ export class BucketBudget {
     this.#share = share;
     const permit = this.#takeNow();
     if (permit) return permit;
-    // One that is running has not asked for this request.
-    if (this.#exchanging) await this.#exchange();
-    await this.#exchange(1);
+    await this.#exchangeAnew(1);
     return measuringRefusals(async () => {
       const pause = this.#lease.findPause(currentTimeMs());
       if (pause?.isBlocked) throw this.#toError(pause);
@@ -116,9 +103,7 @@ export class BucketBudget {
     if (permit) return permit;
     this.#checks += 1;
     try {
-      // One that is running has not asked for this permit.
-      if (this.#exchanging) await this.#exchange();
-      await this.#exchange();
+      await this.#exchangeAnew();
     } finally {
       this.#checks -= 1;
     }
@@ -264,6 +249,12 @@ export class BucketBudget {
       },
     );
     return this.#exchanging;
+  }
+
+  /** As `#exchange`, after the one that is running, which has not asked for the permit of this call. */
+  async #exchangeAnew(own?: number): Promise<void> {
+    if (this.#exchanging) await this.#exchange();
+    await this.#exchange(own);
   }
 
   #measureDemand(own: number) {

@@ -9,22 +9,13 @@ import {
 } from './budget-state.ts';
 import { type BudgetKey, changeBudget, readBudget, type StoredBudget } from './budget-store.ts';
 import { exchange } from './exchange.ts';
+import { notCounted, type Pause, type Permit } from './permit.ts';
 import type { Observation } from './read-observation.ts';
 
 /** The smallest number of permits that a server asks for in advance. */
 const minBlock = 4;
 /** After which time a lease is renewed in the background; it is valid for twice as long. */
 const renewalMs = 1_000;
-
-/** The right to send one request. */
-export interface Permit {
-  /** The window of the budget. Undefined if the request is not counted. */
-  windowId: number | undefined;
-  /** Whether the app may count it in the next window. */
-  isCarried: boolean;
-  /** Whether the limit of the app is not known yet: its response states it. */
-  isProbe: boolean;
-}
 
 /** What a server asks for. */
 interface Demand {
@@ -46,20 +37,6 @@ interface HeldLease {
   /** Whether the server got all that it asked for. */
   isComplete: boolean;
 }
-
-/** A time without permits, as far as a server knows. */
-export interface Pause {
-  retryAt: number;
-  /** Whether `retryAt` is only the time to ask again. */
-  isProvisional: boolean;
-  /** Whether the app has refused requests. */
-  isBlocked: boolean;
-  /** The limit of the app; null if it is not known. */
-  limit: number | null;
-}
-
-/** The right to send a request that no budget counts. */
-export const notCounted: Permit = { windowId: undefined, isCarried: false, isProbe: false };
 
 /** The permits of one bucket that a server has leased, and what it has learnt and not reported yet. */
 export class ServerLease {
