@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --disable-warning=ExperimentalWarning --max-old-space-size=512 --max-semi-space-size=16 --no-allocation-site-pretenuring
+#!/usr/bin/env -S node --disable-warning=ExperimentalWarning --max-old-space-size=512 --heap-growing-percent=100 --max-semi-space-size=16 --no-allocation-site-pretenuring
 // The command of the released package. It imports everything else dynamically, so that it can report a Node that is too old,
 // and so that compiled code is cached.
 import * as nodeModule from 'node:module';

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
-import { Writable } from 'node:stream';
+import { Writable, type WritableOptions } from 'node:stream';
 import { gql } from 'graphql-request';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { startCleanUp } from '../src/app/clean-up.ts';
 import { deleteEventsBefore } from '../src/audit/delete-old-events.ts';
 import { encodeEventCursor } from '../src/audit/event-cursor.ts';
 import { appendEvents, serverActor } from '../src/audit/hash-chain.ts';
@@ -175,6 +176,31 @@ describe('the retention of audit events', () => {
     });
     expect(await listSeqs(trail)).toEqual([2, 3, 4]);
     expect(await checkChain(server, trail.orgId)).toEqual({ seq: 2, problem: 'edited' });
+  });
+
+  it.each([
+    ['keeps everything, and logs it, while the clock of the database is far ahead', 100 * dayMs, [1, 2]],
+    ['deletes old events as long as the clock of the database is a little ahead (self-check)', 60_000, [2]],
+  ])('%s', async (_, aheadMs, left) => {
+    const trail = await createTrail(2, 0);
+    const lines: string[] = [];
+    const write: WritableOptions['write'] = (line, _encoding, done) => done(void lines.push(String(line)));
+    const { database, vault } = server;
+    const log = createLog('error', new Writable({ write }));
+    synchroniseClock(Date.now() + aheadMs, Date.now());
+    const cleanUp = startCleanUp({ database, vault, log, auditRetentionDays: 9, deletedRetentionDays: 30 });
+    // Trails of other tests are broken, which is logged too.
+    const listLogged = () => lines.filter((line) => line.includes('clock of the database is ahead'));
+    await until(
+      'the clean-up has ended',
+      async () => listLogged().length > 0 || (await listSeqs(trail)).length < 2 || undefined,
+    );
+    synchroniseClock(Date.now(), Date.now());
+    await cleanUp.stop();
+    expect(await listSeqs(trail)).toEqual(left);
+    expect(listLogged().map((line) => JSON.parse(line).aheadSeconds)).toEqual(
+      aheadMs > dayMs ? [8_640_000] : [],
+    );
   });
 
   it('keeps events that a webhook endpoint has not read yet', async () => {

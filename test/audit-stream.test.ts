@@ -3,10 +3,12 @@ import { appendFileSync, mkdirSync, readFileSync, renameSync, statSync } from 'n
 import { readFile, rename, rm } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { appendEvents, serverActor } from '../src/audit/hash-chain.ts';
 import type { AuditStreamTarget } from '../src/audit/stream-destination.ts';
 import { appendToFile } from '../src/audit/stream-file.ts';
+import { checkAuditStream } from '../src/cli/doctor/check-audit-stream.ts';
 import { readConfig } from '../src/config/read-config.ts';
 import { unattributedOrgId } from '../src/identity/organisations.ts';
 import { makeCertificates, trust } from './testkit/certificates.ts';
@@ -290,6 +292,31 @@ describe('AUDIT_STREAM with a file', () => {
     expect(rotated.map(({ seq }) => seq)).toEqual([3]);
     expect(readFileEvents(`${path}.1`, organisation.orgId).map(({ seq }) => seq)).toEqual([1, 2]);
     expect(readFileSync(path, 'utf8')).not.toContain(token);
+  });
+
+  it('warns, and tells doctor, if servers of a database have different values', async () => {
+    const folder = stack.use(temporaryFolder());
+    const [one, other] = ['one', 'other'].map((name) => join(folder.path, name));
+    const organisation = await base.newOrganisation();
+    const warning = 'earlier audit events were sent to another AUDIT_STREAM';
+    const diagnose = (path = '') =>
+      checkAuditStream(base.database.asSystem(), { auditStream: { kind: 'file', path } });
+    const first = await startStream({ kind: 'file', path: `${one}` });
+    await createNamed(organisation, 'a');
+    await waitForPosition(organisation, 1);
+    expect((await diagnose(one)).status).toBe('ok');
+    expect(await diagnose(other)).toMatchObject({
+      status: 'warning',
+      message: expect.stringContaining(`were sent to ${pathToFileURL(`${one}`)}, which is not`),
+    });
+    await first.close();
+    expect(linesOf(first, warning)).toEqual([]);
+    const second = await startStream({ kind: 'file', path: `${other}` });
+    await createNamed(organisation, 'b', 'c');
+    await waitForPosition(organisation, 3);
+    expect(linesOf(second, warning).map((line) => JSON.parse(line).previous)).toEqual([
+      pathToFileURL(`${one}`).href,
+    ]);
   });
 
   it('loses no line if the file is renamed, read and removed at once, as by a logrotate that compresses', async () => {

@@ -407,8 +407,8 @@ describe('checks of connections', () => {
 
   test('get a permit of the next window although callers always spend the share, and are shown as late until then', async () => {
     const mine = await server.newOrganisation();
-    const { id } = await connect(mine);
     const windowMs = 8_000;
+    const owner = json({ id: '00ub0oNGTSWTBKOLGLNR', status: 'ACTIVE' });
     /** What callers and checks have sent in each window. */
     const sent = new Map<number, string[]>();
     okta.behave((request, response) => {
@@ -421,10 +421,11 @@ describe('checks of connections', () => {
       response.setHeader('x-rate-limit-limit', '20');
       response.setHeader('x-rate-limit-remaining', String(20 - ofWindow.length));
       response.setHeader('x-rate-limit-reset', String(reset / 1_000));
-      if (!query) return accepting(request, response);
+      if (!query) return owner(request, response);
       // No success, which would put the check off.
       response.writeHead(404, { 'content-type': 'application/json' }).end('{}');
     });
+    const { id } = await connect(mine);
     const leaving = new AbortController();
     const headers = { authorization: `Bearer ${mine.apiKey}`, prefer: 'wait=30' };
     const callers = Array.from({ length: 8 }, async () => {
@@ -463,6 +464,58 @@ describe('checks of connections', () => {
     leaving.abort();
     await Promise.all(callers);
     expect(Math.max(...[...sent.values()].map(({ length }) => length))).toBeLessThanOrEqual(10);
+  });
+
+  test('are not put off because the database was slower than the permit was valid', async () => {
+    const mine = await server.newOrganisation();
+    const { id, verification } = await connect(mine);
+    const em = server.asOwner();
+    await em.execute(`create function delay_permit() returns trigger language plpgsql as $$ begin
+      if new.connection_id = '${id}' and new.revision = 1 then perform pg_sleep(2.1); end if;
+      return new; end $$`);
+    await em.execute(
+      'create trigger delay_permit before insert on rate_budget for each row execute function delay_permit()',
+    );
+    await makeDue(server, id);
+    const { health } = await readUntil(mine, id, ({ health }) => minutesFromNow(health.nextCheckAt) > 0);
+    await em.execute('drop function delay_permit cascade');
+    expect(health).toMatchObject({ status: 'VERIFIED', checkDelay: null });
+    expect(health.lastCheckAt).not.toBe(verification.checkedAt);
+  });
+
+  test('show no delay of a check that is not due, or whose interval has changed since', async () => {
+    const mine = await server.newOrganisation();
+    const failed = await connect(mine, okta, 'a-failing-token');
+    const asked = await connect(mine, okta, 'a-limited-token');
+    const changed = await connect(mine, other, 'a-limited-token');
+    const held: (() => void)[] = [];
+    const behave: Parameters<TestOkta['behave']>[0] = (request, response) => {
+      const { authorization } = request.headers;
+      if (authorization === 'SSWS a-failing-token') return failing(503)(request, response);
+      if (authorization !== 'SSWS a-limited-token') return accepting(request, response);
+      held.push(() => rateLimited(new Date(Date.now() + 600_000))(request, response));
+    };
+    for (const each of [okta, other]) each.behave(behave);
+    const isHeld = () => (held.length > 0 ? true : undefined);
+    await moveChecks(server, [asked.id], "now() + interval '20 hours'");
+    await makeDue(server, failed.id);
+    await until('the check of a connection that is not due', isHeld);
+    held.pop()?.();
+    await readUntil(mine, failed.id, ({ health }) => health.status === 'UNREACHABLE');
+    const { health } = await read(mine, asked.id);
+    expect(health.checkDelay).toBeNull();
+    expect(minutesFromNow(health.nextCheckAt)).toBeGreaterThan(60);
+
+    await makeDue(server, changed.id);
+    await until('a check that is due', isHeld);
+    await mine.client.request(updateMutation, { id: changed.id, input: { checkEvery: 1 } });
+    other.behave(accepting);
+    held.pop()?.();
+    // The check of another connection to the host begins when the one before has ended.
+    const next = await connect(mine, other);
+    await makeDue(server, next.id);
+    await readUntil(mine, next.id, ({ health }) => health.lastCheckAt !== next.verification.checkedAt);
+    expect((await read(mine, changed.id)).health.checkDelay).toBeNull();
   });
 
   test('are spared by use that works', async () => {
@@ -822,7 +875,14 @@ describe('lists of connections by health', () => {
     SINCE: 'failing_since',
     LAST_CHECK_AT: 'verification_checked_at',
     NEXT_CHECK_AT: 'next_check_at',
+    LAST_GOOD_AT: 'last_verified_at',
     EXPIRES_AT: 'expires_at',
+  };
+  const filters: Partial<Record<string, string>> = {
+    SINCE: 'sinceBefore',
+    LAST_CHECK_AT: 'lastCheckBefore',
+    NEXT_CHECK_AT: 'nextCheckBefore',
+    LAST_GOOD_AT: 'lastGoodBefore',
   };
 
   test.each(Object.entries(columns))(
@@ -856,6 +916,9 @@ describe('lists of connections by health', () => {
         middle,
         early,
       ]);
+      const filter = filters[field] ?? 'expiresBefore';
+      const found = await listIds(mine, { filter: { [filter]: '2026-03-01T00:00:00Z' } });
+      expect(found.toSorted()).toEqual([early, middle].toSorted());
 
       // Brief: no field of the nodes needs the column of the order.
       const page = gql`

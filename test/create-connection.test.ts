@@ -1,5 +1,6 @@
 import type { ClientError } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { currentTimeMs } from '../src/common/clock.ts';
 import { listAuditEvents } from './testkit/access.ts';
 import { type ConnectionFields, type Created, createMutation, okta } from './testkit/operations.ts';
 import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
@@ -13,7 +14,7 @@ afterAll(() => server.close());
 describe('creating an Okta connection', () => {
   it('returns all fields but the token', async () => {
     const { client, orgId, projectId } = await server.newOrganisation();
-    const before = Date.now();
+    const before = currentTimeMs();
     const { createOktaConnection } = await client.request<Created>(
       createMutation,
       okta({ name: '  my-okta-connection ', description: '  For the directory sync. ', projectId }),

@@ -119,6 +119,31 @@ describe.skipIf(!hasBrowser())('accessibility of the dashboard', () => {
     throw new Error(`Tab does not lead to ${element}.`);
   }
 
+  it('opens a menu that was asked for by keyboard before its script was loaded, and gives the focus back', async () => {
+    const { page } = await dashboard.open();
+    const hold = Promise.withResolvers<void>();
+    await page.route('**/openable-menu*', async (route) => {
+      await hold.promise;
+      await route.continue();
+    });
+    await page.reload();
+    const button = page.getByRole('button', { name: 'Actions for example-connection' });
+    await button.waitFor();
+    await tabTo(page, button);
+    await page.keyboard.press('Enter');
+    expect(await page.getByRole('menuitem').count()).toBe(0);
+    hold.resolve();
+    await page.getByRole('menuitem').and(page.locator(':focus')).waitFor();
+    await page.keyboard.press('Escape');
+    await button.and(page.locator(':focus')).waitFor();
+
+    await page.unroute('**/openable-menu*');
+    await page.route('**/openable-menu*', (route) => route.abort());
+    await page.reload();
+    await page.getByTitle('This could not be loaded. Reload the page.').first().waitFor();
+    await expectAccessible(page, 'list without menus');
+  });
+
   it('allows creating, editing, replacing the token, deleting and restoring by keyboard alone', async () => {
     dashboard.okta.behave(handleFakeOkta);
     const { page } = await dashboard.open();

@@ -403,6 +403,7 @@ describe.skipIf(!hasBrowser())('the page of a connection', () => {
       'Ask **first**, see [the runbook](https://wiki.example/okta) or [write](mailto:ada@example.com).',
       '<img src="https://elsewhere.example/1.png" onerror="document.title=1"> <script>document.title=1</script>',
       '![a picture](https://elsewhere.example/2.png) [script](javascript:document.title=1) [inside](/api/v1/viewer)',
+      '[![a badge](https://elsewhere.example/3.png)](https://ci.example)',
       '[data](data:text/html,x) [disguised](JaVaScRiPt:document.title=1) <javascript:document.title=1>',
     ].join('\n\n');
     await client().request(updateMutation, { id, input: { notes } });
@@ -414,7 +415,10 @@ describe.skipIf(!hasBrowser())('the page of a connection', () => {
     const links = await region
       .getByRole('link')
       .evaluateAll((all) => all.map((link) => link.getAttribute('href')));
-    expect(links).toEqual(['https://wiki.example/okta', 'mailto:ada@example.com']);
+    expect(links).toEqual(['https://wiki.example/okta', 'mailto:ada@example.com', 'https://ci.example']);
+    // Images are their text, also as the only content of a link, which would have no name without it.
+    await region.getByText('a picture').waitFor();
+    await region.getByRole('link', { name: 'a badge' }).waitFor();
     expect(await region.locator('img, script').count()).toBe(0);
     expect(await page.title()).toMatch(/^noted/);
     await expectAccessible(page, 'notes');

@@ -152,14 +152,14 @@ describe('serving the dashboard', () => {
     expect(other.status).toBe(200);
   });
 
-  it('serves under 150 kB of gzipped script on the first load', async () => {
+  it('serves under 135 kB of gzipped script on the first load', async () => {
     const page = (await get('/')).body.toString();
     const paths = [...page.matchAll(/"\.(\/assets\/[^"]+\.js)"/g)].map(([, path]) => path ?? '');
     const sizes = await Promise.all(
       paths.map(async (path) => (await get(path, { 'accept-encoding': 'gzip' })).body.length),
     );
     expect(sizes.length).toBeGreaterThan(0);
-    expect(sizes.reduce((sum, size) => sum + size)).toBeLessThan(150_000);
+    expect(sizes.reduce((sum, size) => sum + size)).toBeLessThan(135_000);
   });
 
   it.each([

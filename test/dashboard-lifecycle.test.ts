@@ -67,6 +67,44 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
     await page.getByRole('link', { name: 'identity@example.com' }).waitFor();
   });
 
+  it('can have another interval of checks, or none, and keeps the default when something else is edited', async () => {
+    const { id } = await create('checked-daily');
+    const { page } = await dashboard.open();
+    const readInterval = async () => {
+      const [row] = await dashboard.server
+        .asOwner()
+        .execute<[{ check_every: number | null }]>('select check_every from app_connection where id = ?', [
+          id,
+        ]);
+      return row.check_every;
+    };
+    const dialog = page.getByRole('dialog', { name: 'Edit checked-daily' });
+    const interval = dialog.getByRole('combobox', { name: 'Checks' });
+    const save = async () => {
+      await dialog.getByRole('button', { name: 'Save' }).click();
+      await dialog.waitFor({ state: 'detached' });
+    };
+    await choose(page, 'checked-daily', 'Edit details');
+    expect(await interval.inputValue()).toBe('24');
+    await dialog.getByRole('textbox', { name: 'Description' }).fill('It is described.');
+    await save();
+    expect(await readInterval()).toBeNull();
+    await choose(page, 'checked-daily', 'Edit details');
+    await interval.selectOption('Off');
+    await expectAccessible(page, 'the interval of checks');
+    await save();
+    expect(await readInterval()).toBe(0);
+    await dashboard.server
+      .clientFor(dashboard.apiKey)
+      .request(updateMutation, { id, input: { checkEvery: 17 } });
+    await page.reload();
+    await choose(page, 'checked-daily', 'Edit details');
+    expect(await interval.locator('option:checked').textContent()).toBe('Every 17 hours');
+    await interval.selectOption('Every 3 days');
+    await save();
+    expect(await readInterval()).toBe(72);
+  });
+
   it('keeps its tags when something else is edited, whatever their keys and values are', async () => {
     const { id } = await create('tagged');
     const tags = ['a', 'a: b', 'a:', ':a', 'a:b', 'a= b', 'a: b: c'].flatMap((key, index) => {
@@ -338,6 +376,80 @@ describe.skipIf(!hasBrowser())('a connection in the dashboard', () => {
       await expectAccessible(page, 'a filter that the server refuses');
       await key.fill('');
       await page.getByText('4 connections').waitFor();
+    },
+  );
+
+  it.each(displayVariants)(
+    'filters by a time of the health, which stays in the address, %s and %i pixels wide',
+    async (colorScheme, width) => {
+      const { server, apiKey } = dashboard;
+      const client = server.clientFor(apiKey);
+      const { createProject } = await client.request<{ createProject: { project: { id: string } } }>(
+        'mutation ($name: String!) { createProject(input: { name: $name }) { project { id } } }',
+        { name: `Timed ${width}` },
+      );
+      const projectId = createProject.project.id;
+      for (const name of ['works', 'worked-long-ago', 'never-worked']) {
+        await client.request(createMutation, okta({ name, projectId }));
+      }
+      for (const [name, at] of [
+        ['worked-long-ago', '2024-02-29T12:00:00Z'],
+        ['never-worked', null],
+      ] as const) {
+        await server
+          .asOwner()
+          .execute(
+            'update app_connection set check_every = 0, last_verified_at = ?::timestamptz where name = ? and project_id = ?',
+            [at, name, projectId],
+          );
+      }
+      const { page, urls } = await dashboard.open({ colorScheme, viewport: { width, height: 800 } });
+      const list = `#/projects/${projectId}/integrations/app-connections`;
+      await page.evaluate(`location.hash = ${JSON.stringify(list)}`);
+      await page.getByText('3 connections').waitFor();
+      const [time, before] = [
+        page.getByRole('combobox', { name: 'Time' }),
+        page.getByLabel('Before', { exact: true }),
+      ];
+      expect(await before.isDisabled()).toBe(true);
+      await time.selectOption('Last worked');
+      // By the keyboard, as people do: each key gives another date, of which only the last one is meant.
+      await before.pressSequentially('030120241000AM');
+      await page.getByText('1 connection', { exact: true }).waitFor();
+      await findRow(page, 'worked-long-ago').waitFor();
+      expect(await before.inputValue()).toBe('2024-03-01T10:00');
+      await expectAccessible(page, 'a list with a filter by a time');
+      expect(await page.evaluate('document.documentElement.scrollWidth - innerWidth')).toBeLessThanOrEqual(0);
+
+      const address = page.url();
+      await page.reload();
+      await page.getByText('1 connection', { exact: true }).waitFor();
+      expect([await time.inputValue(), await before.inputValue()]).toEqual([
+        'lastGoodBefore',
+        '2024-03-01T10:00',
+      ]);
+      await time.selectOption('Last check');
+      await page.getByText('No matching connections').waitFor();
+      await page.goBack();
+      await page.getByText('1 connection', { exact: true }).waitFor();
+      expect(page.url()).toBe(address);
+      expect(await time.inputValue()).toBe('lastGoodBefore');
+      // To empty the time keeps the choice, so that another one can be given.
+      await before.fill('');
+      await page.getByText('3 connections').waitFor();
+      expect([await time.inputValue(), await before.isDisabled()]).toEqual(['lastGoodBefore', false]);
+      await before.fill('2024-02-29T00:00');
+      await page.getByText('No matching connections').waitFor();
+      await time.selectOption('Any time');
+      await page.getByText('3 connections').waitFor();
+      expect(new URL(page.url()).hash).toBe(list);
+      // What a link cannot mean is ignored.
+      await page.evaluate(
+        `location.hash = ${JSON.stringify(`${list}?lastGoodBefore=soon&sinceBefore=%2B275760-09-13T00:00:00Z`)}`,
+      );
+      await page.getByText('3 connections').waitFor();
+      expect(await time.inputValue()).toBe('');
+      expect(urls().join()).not.toContain('2024');
     },
   );
 });

@@ -79,7 +79,7 @@ describe.skipIf(!hasBrowser())('webhooks in the dashboard', () => {
       verifyWebhook(secret, test as never);
       await expectNowhere(recorded, secret);
 
-      receiver.behave((_, response) => response.writeHead(503).end());
+      receiver.behave((_, response) => response.writeHead(503, { 'retry-after': '80000' }).end());
       await create(`seen-${colorScheme}`);
       await press(page, 'Refresh');
       await page.getByText('tried once: HTTP status 503').waitFor();
@@ -90,6 +90,9 @@ describe.skipIf(!hasBrowser())('webhooks in the dashboard', () => {
       await press(page, 'Send again: Test event');
       await page.getByText('1 message is sent again.').waitFor();
       await page.getByText('tried 2 times: HTTP status 204').first().waitFor();
+      // It waits for its next attempt.
+      await press(page, 'Send again: Connection created');
+      await page.getByText('tried 2 times: HTTP status 204').nth(1).waitFor();
 
       await press(page, 'Send a time span again');
       await press(page, 'Send again');
@@ -115,9 +118,15 @@ describe.skipIf(!hasBrowser())('webhooks in the dashboard', () => {
       await page.getByRole('checkbox', { name: 'Connection failing' }).check();
       await press(page, 'Save');
       await page.getByText('Connection created, Connection failing').waitFor();
+      receiver.behave((_, response) => response.writeHead(503, { 'retry-after': '80000' }).end());
+      await press(page, 'Send test event');
+      await page.getByText(/HTTP status 503, next in/).waitFor();
       await press(page, 'Disable');
       await page.getByRole('dialog').getByRole('button', { name: 'Disable' }).click();
       await page.getByText('The endpoint is disabled.').waitFor();
+      // A disabled endpoint has no next attempt.
+      await page.getByText('tried once: HTTP status 503', { exact: false }).waitFor();
+      await page.getByText(/HTTP status 503, next in/).waitFor({ state: 'detached' });
       await expectAccessible(page, 'disabled');
       await press(page, 'Enable');
       await page.getByText('The endpoint is enabled.').waitFor();

@@ -112,6 +112,20 @@ describe('examples in the documentation', () => {
     });
   });
 
+  it('set the use policy, and read the audit trail and the usage of a connection, in docs/using-connections.md', async () => {
+    const { client, apiKey } = await server.newOrganisation();
+    const { id } = await createConnectionOverRest(restClient(server.url, apiKey));
+    const request = (text: string) =>
+      client.request(find('docs/using-connections.md', text).code.replaceAll('<CONNECTION-ID>', id));
+    expect(await request('updateUsePolicy(')).toMatchObject({
+      updateUsePolicy: { usePolicy: { version: 2, rules: [{ effect: 'DENY' }, { effect: 'ALLOW' }] } },
+    });
+    expect(await request('writesOnly: true')).toEqual({ auditEvents: { nodes: [] } });
+    const usage = { total: { calls: 0 }, callers: [] };
+    expect(await request('usage(')).toMatchObject({ appConnection: { lastUsedAt: null, usage } });
+    expect(await request('usedBy {')).toEqual({ appConnection: { usedBy: [] } });
+  });
+
   it('read every page of users, and create a group, with the scripts in docs/using-connections.md', async () => {
     const { apiKey } = await server.newOrganisation();
     const rest = restClient(server.url, apiKey);

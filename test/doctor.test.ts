@@ -154,11 +154,15 @@ describe('npm run doctor', () => {
       }),
     ]);
     await execute(data, `update mikro_orm_migrations set checksum = 'x' where name = '0001-start'`);
-    await execute(data, `insert into mikro_orm_migrations (name) values ('9999-future')`);
+    await execute(
+      data,
+      `insert into mikro_orm_migrations (name, oldest_server) values ('9998-next', '0.4.0'), ('9999-future', null)`,
+    );
     const { code, ...changed } = await doctor(environment);
     expect(code).toBe(1);
     expect(selectFindings({ code, ...changed }, 'migrations').map(({ message }) => message)).toEqual([
       'A newer version has migrated the database: 9999-future.',
+      'A newer version has migrated the database, and accepts servers of this one: 9998-next.',
       'These migrations differ from those that were applied: 0001-start.',
       'These migrations are not applied yet: 0022-usage.',
     ]);

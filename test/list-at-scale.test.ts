@@ -16,7 +16,7 @@ const fill = `
   insert into app_connection (
     id, org_id, project_id, name, app, method, created_at, updated_at, deleted_at, is_platform_managed_credentials,
     credentials_hash, public_credentials, sealed_credentials, data_key_id, verification_status, verification_checked_at, mac,
-    failing_since, next_check_at, expires_at
+    failing_since, next_check_at, expires_at, last_verified_at
   )
   select
     gen_random_uuid(), c.org_id, case when i % 50 = 0 then ?::uuid end, md5(i::text) || '-' || i,
@@ -26,21 +26,17 @@ const fill = `
     '', '{}', '', c.data_key_id, case when i % 1000 = 1 then 'REJECTED' else 'VERIFIED' end,
     now() - i * interval '1 second', 'none, as they are only read',
     case when i % 1000 = 1 then now() - i * interval '1 hour' end, case when i % 1000 <> 1 then now() + i * interval '1 second' end,
-    case when i % 1000 <> 1 then now() + i * interval '1 minute' end
+    case when i % 1000 <> 1 then now() + i * interval '1 minute' end,
+    case when i % 1000 <> 1 then now() - i * interval '1 second' end
   from app_connection c, generate_series(1, ${rows}) i
   where c.org_id = ?`;
 
-const orders = [
-  'NAME',
-  'CREATED_AT',
-  'UPDATED_AT',
-  'SINCE',
-  'LAST_CHECK_AT',
-  'NEXT_CHECK_AT',
-  'EXPIRES_AT',
-].flatMap((field) =>
-  ['ASC', 'DESC'].map((direction) => ({ name: `${field}_${direction}`, field, direction })),
-);
+const orders = ['NAME', 'CREATED_AT', 'UPDATED_AT', 'SINCE', 'LAST_CHECK_AT', 'NEXT_CHECK_AT', 'EXPIRES_AT']
+  .flatMap((field) =>
+    ['ASC', 'DESC'].map((direction) => ({ name: `${field}_${direction}`, field, direction })),
+  )
+  // In one direction: a document has at most 15 aliases.
+  .concat({ name: 'LAST_GOOD_AT_ASC', field: 'LAST_GOOD_AT', direction: 'ASC' });
 
 /** The orders that have an index for a project too. */
 const ordersOfProject = orders.slice(0, 6);
@@ -112,6 +108,7 @@ const filters: [string, Record<string, unknown>][] = [
   ['a common health', { health: 'VERIFIED' }],
   ['a rare health', { health: 'REJECTED' }],
   ['expiresBefore', { expiresBefore: minutesAgo(-500) }],
+  ['lastGoodBefore', { lastGoodBefore: minutesAgo(-500) }],
   ['a common prefix', { namePrefix: 'a' }],
   ['a rare prefix', { namePrefix: 'abcd' }],
   ['a substring', { nameContains: 'ab' }],

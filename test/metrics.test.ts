@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { Secret } from '../src/common/secret.ts';
@@ -10,6 +11,8 @@ import { until } from './testkit/process.ts';
 import { errorsOf, startTestServer, type TestOrganisation, type TestServer } from './testkit/server.ts';
 
 const token = 'scrape-scrape-scrape';
+/** Of Debian's package prometheus. */
+const promtool = '/usr/bin/promtool';
 
 /** The fake Okta, which answers requests for groups with statuses that nobody has registered. */
 const handleUnusually: Behaviour = (request, response) =>
@@ -112,6 +115,13 @@ describe('metrics', () => {
       .flatMap((file) => [...read(`deploy/${file}`).matchAll(/app_connections_\w+/g)])
       .map(([name]) => name.replace(/_(bucket|count|sum)$/, ''));
     expect(used.filter((name) => !names.has(name))).toEqual([]);
+  });
+
+  it.runIf(existsSync(promtool))('raise the alerts of deploy/prometheus as its tests say', () => {
+    const cwd = new URL('../deploy/prometheus/', import.meta.url);
+    const run = (...args: string[]) => execFileSync(promtool, args, { cwd, encoding: 'utf8' });
+    expect(run('check', 'rules', '--lint-fatal', 'alerts.yaml')).toContain('SUCCESS');
+    expect(run('test', 'rules', 'alerts.test.yaml')).toContain('SUCCESS');
   });
 
   it.runIf(testDatabaseUrl)('have the use of the pool', () => {

@@ -1,14 +1,22 @@
 import { execFileSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { EntityManager } from '@mikro-orm/postgresql';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { entities } from '../src/bootstrap/entities.ts';
+import { createLog } from '../src/common/log.ts';
+import { version } from '../src/common/server-identity.ts';
+import { inSession, ownerSession } from '../src/database/driver/session.ts';
 import type { DatabaseLocation } from '../src/database/location.ts';
+import { openOrm } from '../src/database/open-orm.ts';
 import { unattributedOrgId } from '../src/identity/organisations.ts';
+import { importLock } from '../src/moving/discard-import.ts';
 import { dataFolder, lastingData, testDatabaseUrl } from './testkit/database.ts';
 import { executeAsOwner } from './testkit/execute-as-owner.ts';
 import { runProgram } from './testkit/in-process.ts';
 import { createConnection } from './testkit/operations.ts';
-import { temporaryFolder } from './testkit/process.ts';
+import { temporaryFolder, until } from './testkit/process.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { startTestServer, type TestOrganisation } from './testkit/server.ts';
 
@@ -50,6 +58,19 @@ async function exportFromLaptop(...args: string[]): Promise<{ file: string; sha2
   const { stdout, stderr } = await runProgram('export', laptop, '--output', file, '--json', ...args);
   expect(stderr).toBe('');
   return { file, sha256: JSON.parse(stdout).sha256 };
+}
+
+/** Runs a task in a transaction of an administrator of the database. */
+async function inOwnTransaction(
+  to: DatabaseLocation,
+  task: (em: EntityManager) => Promise<void>,
+): Promise<void> {
+  const orm = await openOrm(to, entities, createLog('silent'));
+  try {
+    await inSession(ownerSession, () => orm.em.fork().transactional(task));
+  } finally {
+    await orm.close(true);
+  }
 }
 
 describe('export', () => {
@@ -96,6 +117,25 @@ describe('export', () => {
       const { code, stderr } = await runProgram('export', laptop, '--output', file);
       expect([code, stderr]).toEqual([1, `Cannot export: --output ${file}: ${says}\n`]);
     }
+  });
+});
+
+describe('export and import', () => {
+  it('refuse a database of a newer version, some of whose tables they do not know', async () => {
+    const { file } = await exportFromLaptop();
+    await executeAsOwner(
+      laptopLocation,
+      `insert into mikro_orm_migrations (name, oldest_server) values ('9998-next', '${version}')`,
+    );
+    const says =
+      'a newer version of the server has migrated the database (9998-next); use the command of that version';
+    const results = [
+      await runProgram('export', laptop, '--output', newFile()),
+      await runProgram('import', laptop, '--input', file),
+    ];
+    await executeAsOwner(laptopLocation, `delete from mikro_orm_migrations where name = '9998-next'`);
+    for (const { code, stderr } of results)
+      expect([code, stderr]).toEqual([1, expect.stringContaining(says)]);
   });
 });
 
@@ -219,6 +259,43 @@ describe('import', () => {
     expect((await runProgram('audit:verify', production)).code).toBe(0);
   });
 
+  it('keeps an unfinished import if a row of another organisation is in the way, and one that was in use', async () => {
+    const { file } = await exportFromLaptop();
+    expect((await runProgram('import', production, '--input', file)).stderr).toBe('');
+    const { orgId } = organisation;
+    const other = randomUUID();
+    // In one statement, because each opens the database anew.
+    const execute = (...statements: string[]) =>
+      executeAsOwner(location, `do $$ begin ${statements.map((each) => `${each};`).join('\n')} end $$`);
+    const ofOrganisation = `where org_id = '${orgId}'`;
+    await execute(
+      ...['audit_head', 'api_key'].flatMap((table) => [
+        `create table kept_${table} as select * from ${table} ${ofOrganisation}`,
+        `delete from ${table} ${ofOrganisation}`,
+      ]),
+      `insert into organisation select (jsonb_populate_record(o, '{"id":"${other}","name":"Other"}')).*
+        from organisation as o where id = '${orgId}'`,
+      `update project set org_id = '${other}' ${ofOrganisation}`,
+    );
+    const args = ['--input', file, '--replace-unfinished'];
+    expect(await runProgram('import', production, ...args)).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/Not imported: .* project .* is here with other content/),
+    });
+    await execute(
+      `update project set org_id = '${orgId}', name = 'Used since' where org_id = '${other}'`,
+      'insert into api_key select * from kept_api_key',
+      `delete from organisation where id = '${other}'`,
+    );
+    expect((await runProgram('import', production, ...args)).code).toBe(1);
+    await execute(
+      `assert (select count(*) = 3 from app_connection ${ofOrganisation})`,
+      `update project set name = 'Test project' ${ofOrganisation}`,
+      'insert into audit_head select * from kept_audit_head',
+      'drop table kept_api_key, kept_audit_head',
+    );
+  });
+
   it('keeps an organisation whose import is finished, also with --replace-unfinished', async () => {
     const { file } = await exportFromLaptop();
     expect((await runProgram('import', production, '--input', file)).code).toBe(0);
@@ -258,4 +335,47 @@ describe('import', () => {
     );
     expect(events).toHaveLength(1);
   });
+
+  it.runIf(testDatabaseUrl)(
+    'stores nothing any more of an organisation that another import has finished meanwhile',
+    async () => {
+      const { file } = await exportFromLaptop();
+      const data = await lastingData(stack);
+      const environment = { ...data.environment, ENCRYPTION_KEYS: rootKeys };
+      expect((await runProgram('import', environment, '--input', file)).code).toBe(0);
+      const { orgId } = organisation;
+      const lastTables = ['api_key', 'audit_head'];
+      for (const table of lastTables) {
+        const where = `where org_id = '${orgId}'`;
+        await executeAsOwner(data.location, `create table kept_${table} as select * from ${table} ${where}`);
+        await executeAsOwner(data.location, `delete from ${table} ${where}`);
+      }
+      const names = `from app_connection where org_id = '${orgId}'`;
+      await executeAsOwner(data.location, `delete ${names} and name = 'c'`);
+      const isWaiting = `select 1 as found from pg_locks where locktype = 'advisory' and not granted
+        and database = (select oid from pg_database where datname = current_database())`;
+      const [locked, waiting] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+      // The end of the other import, after which a user has deleted a connection.
+      const end = inOwnTransaction(data.location, async (em) => {
+        await em.execute(`select pg_advisory_xact_lock(${importLock})`);
+        locked.resolve();
+        await waiting.promise;
+        for (const table of lastTables) await em.execute(`insert into ${table} select * from kept_${table}`);
+      });
+      await locked.promise;
+      const late = runProgram('import', environment, '--input', file);
+      await until('the import waits', async () => (await executeAsOwner(data.location, isWaiting))[0]);
+      waiting.resolve();
+      await end;
+      const result = await late;
+      expect(result).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining('the organisation was used here since'),
+      });
+      expect(await executeAsOwner(data.location, `select name ${names} order by 1`)).toEqual([
+        { name: 'a' },
+        { name: 'b' },
+      ]);
+    },
+  );
 });

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { type FileHandle, open as openFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EntityClass } from '@mikro-orm/core';
 import { GraphQLClient } from 'graphql-request';
@@ -258,6 +259,22 @@ describe('npm run export and npm run import', () => {
     const { code, stderr } = await run('export', laptop, '--output', output, '--recipient', misspelt);
     expect([code, stderr]).toEqual([1, expect.stringContaining('--recipient is not a public key')]);
     expect(existsSync(output)).toBe(false);
+  });
+
+  it('are on the disk with their entry in the folder when the command ends', async () => {
+    const some = await openFile(folder);
+    const prototype: FileHandle = Object.getPrototypeOf(some);
+    await some.close();
+    const flushed: string[] = [];
+    const { sync } = prototype;
+    using _spy = vi.spyOn(prototype, 'sync').mockImplementation(async function (this: FileHandle) {
+      await sync.call(this);
+      flushed.push((await this.stat()).isDirectory() ? `folder with ${readdirSync(folder).length}` : 'file');
+    });
+    const before = readdirSync(folder).length;
+    await exportFromLaptop('--organisation', acme.orgId);
+    // Of the entries, one is the other name of the file, which is removed last.
+    expect(flushed).toEqual(['file', `folder with ${before + 2}`]);
   });
 
   it('do not replace a file, and do not export rows or trails that something else has changed', async () => {

@@ -7,7 +7,7 @@ import { Secret } from '../src/common/secret.ts';
 import { rotateKeys } from '../src/key-rotation/rotate-keys.ts';
 import { oauth } from '../src/oauth/oauth.ts';
 import { type MailServer, mailPassword, startMailServer } from './testkit/mail-server.ts';
-import { startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
+import { answering, startOkta, type TestOkta, tokenRejected } from './testkit/okta.ts';
 import { createConnection, updateMutation, verifyMutation } from './testkit/operations.ts';
 import { until } from './testkit/process.ts';
 import { restClient } from './testkit/rest.ts';
@@ -31,7 +31,7 @@ beforeAll(async () => {
   slack = stack.use(await startReceiver());
   mail = stack.use(await startMailServer());
   server = await startTestServer({
-    webhookIntervalMs: 50,
+    ...{ webhookIntervalMs: 50, expiryIntervalMs: 50 },
     config: {
       publicUrl: 'https://connections.example',
       trustedInstanceHosts: new Set([okta.hostPort, slack.hostPort]),
@@ -369,6 +369,18 @@ describe('notifications for people', () => {
     }
   });
 
+  it('by e-mail say that a program has sent them, so that no absence note answers them', async () => {
+    const { organisation, id } = await start({ url: 'mailto:away@example.com', format: 'EMAIL' });
+    await organisation.client.request(
+      'mutation ($id: UUID!) { sendTestWebhook(endpointId: $id) { message { id } } }',
+      { id },
+    );
+    const received = await until('the e-mail', () =>
+      mail.received.find(({ to }) => to.includes('away@example.com')),
+    );
+    expect(received.header('Auto-Submitted')).toBe('auto-generated');
+  });
+
   it('by e-mail stop when the owner of the address unsubscribes, which the log of the endpoint says', async () => {
     const address = 'former@example.com';
     const { organisation, id } = await start({ url: `mailto:${address}`, format: 'EMAIL' });
@@ -384,6 +396,43 @@ describe('notifications for people', () => {
     });
     expect(attempts).toMatchObject([{ status: null, error: 'the owner of the address has unsubscribed' }]);
     expect(mail.received.filter(({ to }) => to.includes(address))).toHaveLength(1);
+  });
+
+  it('say when and why credentials end, and what to do', async () => {
+    const { organisation, id } = await start({
+      ...{ url: 'mailto:team@example.com', format: 'EMAIL' },
+      eventTypes: ['CONNECTION_EXPIRING', 'CONNECTION_EXPIRED'],
+    });
+    const unused = await connect(organisation, 'payroll');
+    const orphaned = await connect(organisation, 'directory');
+    okta.behave(answering({ status: 'SUSPENDED' }));
+    await organisation.client.request(verifyMutation, { id: orphaned.id });
+    const before = mail.received.length;
+    const ends: string[] = [];
+    for (const days of [20, 30]) {
+      const [{ end }] = await server.asOwner().execute<[{ end: string }]>(
+        `update app_connection set verification_details = null, last_verified_at = now() - make_interval(days => ?),
+            expires_at = now() + make_interval(days => 30 - ?), expiry_warning_at = now() where id = ?
+            returning to_char(expires_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"') as end`,
+        [days, days, unused.id],
+      );
+      ends.push(end);
+      await pass(organisation, id, ends.length === 1 ? 2 : 1);
+      await settled(organisation, id, ends.length + 1);
+    }
+    const lines = mail.received.slice(before).flatMap(({ text }) => text.split('\n\n')[0]?.split('\n') ?? []);
+    expect(lines).toHaveLength(3);
+    expect(lines).toEqual(
+      expect.arrayContaining([
+        expect.stringMatching(
+          /directory has credentials whose owner is no longer active.* Replace them .* https:/,
+        ),
+        expect.stringContaining(
+          `payroll has credentials that end on ${ends[0]} if they are not used before. Turn`,
+        ),
+        expect.stringContaining(`payroll has credentials that ended on ${ends[1]}, as far as`),
+      ]),
+    );
   });
 
   it('by e-mail need a mail server', async () => {

@@ -133,9 +133,10 @@ describe('a request through the proxy', () => {
         'Host: localhost',
         `Authorization: Bearer ${organisation.apiKey}`,
         'Cookie: sid=1',
-        'Connection: close, X-Hop, x-other-hop',
+        'Connection: close, X-Hop, x-other-hop, x_third_hop',
         'X-Hop: 1',
         'X-Other-Hop: 1',
+        'x_third_hop: 1',
         'Keep-Alive: timeout=5',
         'TE: trailers',
         'Upgrade: websocket',
@@ -827,19 +828,23 @@ describe('requests in GraphQL', () => {
     expect(oktaResponse.body).toEqual({ [masked]: [`x ${masked}`] });
   });
 
-  it('replace a Content-Length of the caller', async () => {
+  it('replace a Content-Length of the caller, also one with an underscore', async () => {
     const input = {
       connectionId,
       method: 'POST',
       path: '/api/v1/groups',
-      headers: [{ name: 'Content-Length', value: '1' }],
+      headers: [
+        { name: 'Content-Length', value: '1' },
+        { name: 'Content_Length', value: '1' },
+      ],
       body: '{}',
     };
     const { executeOktaRequest } = await organisation.client.request<Response>(execute, { input });
     expect(executeOktaRequest).toMatchObject({ status: 400 });
-    expect((await okta.takeJournal()).map(({ body }) => body)).toEqual([
-      Buffer.from('{}').toString('base64'),
-    ]);
+    const received = await okta.takeJournal();
+    expect(received.map(({ body }) => body)).toEqual([Buffer.from('{}').toString('base64')]);
+    const lengths = received.flatMap(parseHeaders).filter(([name]) => /^content.length$/.test(name));
+    expect(lengths).toEqual([['content-length', '2']]);
   });
 
   it('name every field that is wrong', async () => {

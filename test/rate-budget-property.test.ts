@@ -85,7 +85,8 @@ class SimulatedServer {
     const report: BudgetReport = {
       ...{ serverId: this.#id, share: 50, wanted, callers: Math.min(wanted, 3), checks },
       held: [...this.#returned, ...(this.#lease.permits > 0 ? [{ ...this.#lease, isKept }] : [])],
-      ...{ observation: this.#observation, settled: this.#settled, blockedUntil: 0, isUnmetered: false },
+      ...{ observation: this.#observation, settled: this.#settled, unleased: [] },
+      ...{ blockedUntil: 0, isUnmetered: false },
     };
     const kept = isKept ? this.#lease : undefined;
     const { state: next, lease } = exchange(state, report, now);
@@ -180,7 +181,16 @@ describe('a rate budget whose share callers always spend', () => {
     exchange(
       state,
       {
-        ...{ serverId: 'a', share: 50, wanted: 0, callers: 0, checks: 0, held: [], settled: [] },
+        ...{
+          serverId: 'a',
+          share: 50,
+          wanted: 0,
+          callers: 0,
+          checks: 0,
+          held: [],
+          settled: [],
+          unleased: [],
+        },
         ...{ blockedUntil: 0, isUnmetered: false, ...asked },
       },
       now,

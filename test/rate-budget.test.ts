@@ -390,6 +390,16 @@ describe('the limit of an app', () => {
     expect(retryAfter).toBeLessThanOrEqual(32);
   });
 
+  it('has its first requests in the verification of the create', async () => {
+    await okta.setLimit(20);
+    id = await connectTo(okta.origin);
+    const me = '/api/v1/users/me';
+    const statuses: number[] = [];
+    for (const _ of Array.from({ length: 11 })) statuses.push((await use(me)).status);
+    expect(statuses).toEqual([...Array.from({ length: 9 }, () => 200), 503, 503]);
+    expect((await okta.takeJournal()).filter(({ url }) => url === me)).toHaveLength(10);
+  });
+
   it('that responses do not state limits nothing', async () => {
     host.behave(handleFakeOkta);
     id = await connectTo(host.origin);

@@ -33,11 +33,11 @@ function expectRateLimited(answer: RateLimitResponse): void {
 
 const watching = 'subscription ($after: String) { appConnectionChanged(after: $after) { kind } }';
 
-/** Opens a subscription, and returns the status. */
-async function open(server: TestServer, apiKey: string, variables = {}, leaving = new AbortController()) {
-  const { status } = await fetch(server.graphqlUrl, {
+/** Opens a subscription. It stays open until `leave` is called, or `signal` aborts it. */
+async function open(server: TestServer, apiKey: string, variables = {}, signal?: AbortSignal) {
+  const response = await fetch(server.graphqlUrl, {
     method: 'POST',
-    signal: leaving.signal,
+    signal: signal ?? null,
     headers: {
       authorization: `Bearer ${apiKey}`,
       'content-type': 'application/json',
@@ -45,7 +45,8 @@ async function open(server: TestServer, apiKey: string, variables = {}, leaving 
     },
     body: JSON.stringify({ query: watching, variables }),
   });
-  return { status, leave: () => leaving.abort() };
+  // Node closes the connection of a response that is collected as garbage. `leave` keeps it.
+  return { status: response.status, leave: () => response.body?.cancel() };
 }
 
 describe('rate limit of an organisation', () => {
@@ -165,7 +166,7 @@ describe('rate limit of a caller', () => {
       'RATE_LIMITED',
     ]);
     expect((await open(server, apiKey)).status).toBe(429);
-    leave();
+    await leave();
   });
 
   test('logs a line when exceeded, and records no audit event', async () => {
@@ -377,17 +378,17 @@ describe('subscription limit', () => {
     for (let index = 0; index < 3; index += 1) {
       expect((await open(server, another, { after: 'nonsense' })).status).toBe(200);
     }
-    first.leave();
-    const third = { leave: () => {} };
+    await first.leave();
+    const opened = [second, other];
     await expect
       .poll(async () => {
-        const { status, leave } = await again();
-        if (status === 200) third.leave = leave;
-        return status;
+        const third = await again();
+        opened.push(third);
+        return third.status;
       })
       .toBe(200);
     expect((await again()).status).toBe(429);
-    for (const { leave } of [second, third, other]) leave();
+    for (const { leave } of opened) await leave();
   });
 
   test('frees the slot of a subscription whose client disconnects before it begins', async () => {
@@ -396,13 +397,13 @@ describe('subscription limit', () => {
       Array.from({ length: 20 }, (_, index) => {
         const leaving = new AbortController();
         setTimeout(() => leaving.abort(), index);
-        return open(server, apiKey, {}, leaving);
+        return open(server, apiKey, {}, leaving.signal);
       }),
     );
     await expect
       .poll(async () => {
         const both = [await open(server, apiKey), await open(server, apiKey)];
-        for (const { leave } of both) leave();
+        for (const { leave } of both) await leave();
         return both.map(({ status }) => status);
       })
       .toEqual([200, 200]);

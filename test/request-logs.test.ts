@@ -1,10 +1,17 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import manifest from '../package.json' with { type: 'json' };
 import { handleFakeOkta } from '../src/apps/okta/fake-okta.ts';
 import { parseRange } from '../src/http/client-ip.ts';
 import { startOkta } from './testkit/okta.ts';
 import { createMutation, okta } from './testkit/operations.ts';
+import { temporaryFolder } from './testkit/process.ts';
 import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
 
 let server: TestServer;
@@ -189,5 +196,64 @@ describe('health checks', () => {
     const id = (await fetch(`${server.url}${path}`)).headers.get('x-request-id');
     await expect.poll(() => findRequestLines(server, id)).toHaveLength(1);
     expect(findRequestLines(server, id)[0]).toMatchObject({ level: 'debug', path, status: 200 });
+  });
+});
+
+describe('standard output', () => {
+  const module = JSON.stringify(new URL('../src/common/log.ts', import.meta.url).href);
+  /** Starts a process that logs. */
+  const startLogging = (script: string, stdout: 'pipe' | number = 'pipe') => {
+    const source = `import { createLog } from ${module}; const log = createLog('info'); ${script}`;
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', source], {
+      stdio: ['pipe', stdout, 'inherit'],
+    });
+    onTestFinished(() => void child.kill('SIGKILL'));
+    return child;
+  };
+
+  it.skipIf(process.platform !== 'linux')(
+    'that is a full disk does not end the process, nor keep it',
+    async () => {
+      const full = openSync('/dev/full', 'w');
+      const goOn = "log.info('lost'); setTimeout(() => { log.info('lost'); process.exit(7); }, 100)";
+      const ended = once(startLogging(goOn, full), 'exit');
+      closeSync(full);
+      expect(await ended).toEqual([7, null]);
+    },
+  );
+
+  it('that is closed does not end the process', async () => {
+    const child = startLogging(
+      "process.stdin.once('data', () => { log.info('lost'); setTimeout(() => process.exit(7), 100); })",
+    );
+    const ended = once(child, 'exit');
+    child.stdout?.destroy();
+    child.stdin?.write('x');
+    expect(await ended).toEqual([7, null]);
+  });
+
+  it('that takes lines too slowly gets the first of them, and the number of the others', async () => {
+    const child = startLogging("for (let i = 0; i < 1000; i += 1) log.info({ pad: 'x'.repeat(32_768) })");
+    const lines = (await text(Readable.from(child.stdout ?? []))).trimEnd().split('\n');
+    const last = JSON.parse(lines.at(-1) ?? '');
+    expect(last).toMatchObject({ level: 'warn', msg: expect.stringContaining('dropped') });
+    expect(last.lines).toBeGreaterThan(0);
+    expect(lines.length - 1 + last.lines).toBe(1_000);
+  });
+
+  it('gets the lines that are logged before the process ends itself, also during a write', async () => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, 'log');
+    const file = openSync(path, 'w');
+    const child = startLogging(
+      'for (let i = 0; i < 5000; i += 1) log.info({ i }); setImmediate(() => { log.info({ i: 5000 }); process.exit(); })',
+      file,
+    );
+    const ended = once(child, 'exit');
+    closeSync(file);
+    await ended;
+    const lines = readFileSync(path, 'utf8').trimEnd().split('\n');
+    const numbers = lines.map((line) => JSON.parse(line).i).toSorted((one, other) => one - other);
+    expect(numbers).toEqual(Array.from({ length: 5_001 }, (_, i) => i));
   });
 });

@@ -228,6 +228,32 @@ describe('invalid REST request', () => {
     expect(Object.hasOwn(Object.prototype, 'name')).toBe(false);
   });
 
+  test('says what to give instead of a missing value or one of another type', async () => {
+    const { rest } = await fresh();
+    const { id } = await createConnectionOverRest(rest);
+    for (const [method, path, input, issue] of [
+      ['POST', okta, { name: 'x' }, 'credentials: Give an object. Known members: '],
+      ['POST', okta, oktaBody({ description: 1 }), 'description: Give a string.'],
+      ['POST', okta, oktaBody({ name: 1 }), 'name: Give a string.'],
+      ['POST', okta, oktaBody({ name: null }), 'name: The name is required.'],
+      [
+        'POST',
+        okta,
+        oktaBody({ method: 'password' }),
+        'method: Okta has no such method. Give one of api-token, ',
+      ],
+      ['POST', '/api/v1/webhook-endpoints', { url: 7 }, 'url: Give a string.'],
+      ['POST', okta, oktaBody({ onUnreachable: 'x' }), 'onUnreachable: Give one of FAIL, SAVE_UNVERIFIED.'],
+      ['POST', `${okta}/${id}/convert`, {}, 'to: Give an object. Known members: '],
+      ['PATCH', `${okta}/${id}`, { version: 'x' }, 'version: Give a number.'],
+      ['PATCH', `${okta}/${id}`, { acknowledgeUse: 1 }, 'acknowledgeUse: Give true or false.'],
+      ['POST', '/api/v1/api-keys', { name: 'x' }, 'scopes: The member is missing. Give an array.'],
+    ] as const) {
+      const { body } = await rest(method, path, input);
+      expect(at(body, 'detail')).toMatch(issue);
+    }
+  });
+
   test('uses the last of duplicate JSON keys', async () => {
     const { rest } = await fresh();
     const body = JSON.stringify(oktaBody()).replace('{', '{"name":"first",');

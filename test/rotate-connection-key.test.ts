@@ -286,6 +286,18 @@ describe('rotating the key of a service app that may change its keys', () => {
     expect(await app.keysInOkta()).toEqual(keys.map((keyId) => `ACTIVE ${keyId}`));
   });
 
+  test('knows every old key until it was removed in Okta, also after a day and after many rotations', async () => {
+    const app = await RotatingApp.create(standIn, organisation, { scopes: registeringScopes });
+    await app.rotate();
+    await setClocksAhead(25 * hourMs);
+    for (let count = 0; count < 11; count += 1) await app.rotate();
+    const [row] = await server
+      .asOwner()
+      .execute<[{ keys: { keyId: string }[] }]>('select keys from app_connection where id = ?', [app.id]);
+    expect(await app.keysInOkta()).toEqual(row.keys.map(({ keyId }) => `ACTIVE ${keyId}`));
+    expect(row.keys).toHaveLength(13);
+  });
+
   test('adds nothing if Okta fetches the keys', async () => {
     const scopes = registeringScopes;
     const app = await RotatingApp.create(standIn, organisation, { byUrl: true, scopes });

@@ -41,10 +41,10 @@ afterEach(() => {
   return standIn.setClockAhead(0);
 });
 
-/** Sets the clocks of the servers and of Okta. */
-function setClocksAhead(days: number): Promise<void> {
+/** Sets the clocks of Okta and of the servers, which ask Okta as soon as something is due. */
+async function setClocksAhead(days: number): Promise<void> {
+  await standIn.setClockAhead(days * dayMs);
   moveClock(days * dayMs);
-  return standIn.setClockAhead(days * dayMs);
 }
 
 const untilKeys = (app: RotatingApp, states: readonly string[]): Promise<RotatingConnection> =>
@@ -198,6 +198,42 @@ describe('the schedule of key rotations', () => {
     const path = '/api/v1/apps/:app/credentials/jwks';
     const changed = [`${path}/:key`, `${path}/:key/lifecycle/:transition`];
     expect(buckets.map(({ bucket }) => bucket)).toEqual(expect.arrayContaining(changed));
+  });
+
+  it('says once why Okta refuses a new key, while it also refuses to remove an old one', async () => {
+    const app = await RotatingApp.create(standIn, organisation, { scopes: registeringScopes });
+    await setClocksAhead(91);
+    await untilKeys(app, ['RETIRED', 'ACTIVE']);
+    const forbidden = { status: 403, content: { errorCode: 'E0000006', errorSummary: 'No.' } };
+    const path = `/api/v1/apps/${app.clientId}/credentials/jwks`;
+    // Two attempts ask for the keys to add one, and to remove one.
+    await standIn.answerNext(path, forbidden, forbidden, forbidden, forbidden);
+    await setClocksAhead(182);
+    let refused = 0;
+    await until('the first attempt', async () => {
+      refused += (await standIn.takeJournal()).filter(
+        ({ url, status }) => url === path && status === 403,
+      ).length;
+      return refused === 2 || undefined;
+    });
+    await setClocksAhead(183);
+    await until('the second attempt', async () => {
+      const dueAt = await readDueAt(app);
+      return dueAt && dueAt.getTime() > Date.now() + 60_000 ? true : undefined;
+    });
+    const failing = await app.read();
+    const [, newId = ''] = keyIds(failing);
+    expect(failing.credentials.keyRegistrationFailure?.message).toContain(
+      `could not add its new key ${newId}`,
+    );
+    const failures = (await listKeyEvents(app)).filter(({ action }) => action === 'REGISTER_CONNECTION_KEY');
+    expect(failures).toMatchObject([{ outcome: 'INSUFFICIENT_PERMISSIONS', targetName: newId }]);
+    await setClocksAhead(184);
+    await untilKeys(app, ['RETIRED', 'ACTIVE']);
+    await setClocksAhead(184.5);
+    await untilKeys(app, ['ACTIVE']);
+    expect(await app.keysInOkta()).toEqual([`ACTIVE ${newId}`]);
+    expect((await app.read()).credentials.keyRegistrationFailure).toBeNull();
   });
 
   it('removes the keys of the server in Okta after a conversion to a key of the caller, and no other key', async () => {

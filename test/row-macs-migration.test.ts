@@ -16,6 +16,7 @@ import { unattributedOrgId } from '../src/identity/organisations.ts';
 import { verifyRows } from '../src/integrity/authenticated-rows.ts';
 import { checkChain } from './testkit/access.ts';
 import { lastingData } from './testkit/database.ts';
+import { executeAsOwner } from './testkit/execute-as-owner.ts';
 import { verifyMutation } from './testkit/operations.ts';
 import { rootKey } from './testkit/root-key.ts';
 import { errorsOf, startTestServer, type TestServer } from './testkit/server.ts';
@@ -195,11 +196,8 @@ test.each([
     if (isUpgraded) await databaseOfBefore(location, rootKeys);
     const first = await startTestServer({ location, rootKeys });
     await first.newOrganisation();
-    await first.asOwner().transactional(async (em) => {
-      for (const sql of [...asBefore, ...statements]) await em.execute(sql);
-      await em.execute('set session_replication_role = origin');
-    });
     await first.close();
+    await executeAsOwner(location, `do $$ begin ${[...asBefore, ...statements].join('; ')}; end $$`);
     await expect(startTestServer({ location, rootKeys })).rejects.toThrow(refusal ?? 'were removed');
   },
 );

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { OutgoingHttpHeaders } from 'node:http';
+import { decodeJwt } from 'jose';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import * as okta from './testkit/okta.ts';
 import type { ServiceApp } from './testkit/okta-service-apps.ts';
@@ -131,12 +132,22 @@ describe('the verification of a service app', () => {
     });
   });
 
-  it('names the key if Okta does not tell whether it knows the client', async () => {
+  it.each<[string, okta.Behaviour]>([
+    ['404', text('{}', 404)],
+    ['a page', text('<html></html>', 200, { 'content-type': 'text/html' })],
+    ['no metadata', text('{}')],
+    ['half of the metadata', text('{"issuer":"https://example.okta.com"}')],
+    [
+      'the metadata of another server',
+      text('{"issuer":"https://a.example","token_endpoint":"https://a.example/oauth2/default/v1/token"}'),
+    ],
+    ['another error', text('{"errorCode":"E0000003"}', 400)],
+  ])('names the key if Okta does not tell whether it knows the client: %s', async (_, behaviour) => {
     const { id, clientId, key } = await connect({ instanceUrl: host.origin });
     host.behave(
       okta.behavingAt({
         [tokenPath]: text('{"error":"invalid_client"}', 401),
-        [`/.well-known/openid-configuration?client_id=${clientId}`]: text('{}', 404),
+        [`/.well-known/openid-configuration?client_id=${clientId}`]: behaviour,
       }),
     );
     expect(await check(id)).toMatchObject({
@@ -240,27 +251,49 @@ describe('the verification of a service app whose access tokens the API does not
   const invalid = '{"errorCode":"E0000011","errorSummary":"Invalid token provided"}';
 
   it.each([
-    ['does not say why', bearer, {}, /its API does not accept them/],
-    ['asks for DPoP', bearer, { 'www-authenticate': 'DPoP algs="ES256"' }, /asks for a proof of possession/],
+    ['does not say why', 401, bearer, {}, /its API does not accept them/],
+    [
+      'asks for DPoP',
+      401,
+      bearer,
+      { 'www-authenticate': 'DPoP algs="ES256"' },
+      /asks for a proof of possession/,
+    ],
     [
       'asks for a nonce',
+      401,
       bearer,
       { 'www-authenticate': 'DPoP error="use_dpop_nonce"', 'dpop-nonce': 'a-nonce' },
       /asks for a proof of possession/,
     ],
     [
       'refuses each proof',
+      401,
       { ...bearer, token_type: 'DPoP' },
       { 'www-authenticate': 'DPoP error="invalid_dpop_proof"' },
       /its API does not accept them/,
     ],
-  ])('is rejected if the API %s', async (_, token, headers, message) => {
+    [
+      'refuses each proof as Okta does',
+      400,
+      { ...bearer, token_type: 'DPoP' },
+      { 'www-authenticate': 'DPoP realm="x", error="invalid_dpop_proof"' },
+      /its API refuses the proofs of possession/,
+    ],
+    [
+      'refuses each nonce that it has given',
+      400,
+      { ...bearer, token_type: 'DPoP' },
+      { 'www-authenticate': 'DPoP error="use_dpop_nonce"', 'dpop-nonce': 'a-nonce' },
+      /its API refuses the proofs of possession/,
+    ],
+  ])('is rejected if the API %s with status %i', async (_, status, token, headers, message) => {
     const { id } = await connect({ instanceUrl: host.origin });
     host.behave(
       okta.behavingAt({
         [tokenPath]: okta.json(token),
-        '/api/v1/users?limit=1': text(invalid, 401, headers),
-        '/api/v1/groups?limit=1': text(invalid, 401, headers),
+        '/api/v1/users?limit=1': text(invalid, status, headers),
+        '/api/v1/groups?limit=1': text(invalid, status, headers),
       }),
     );
     expect(await check(id)).toMatchObject({
@@ -268,6 +301,28 @@ describe('the verification of a service app whose access tokens the API does not
       code: 'CREDENTIALS_REJECTED',
       message: expect.stringMatching(message),
     });
+  });
+
+  it.each([
+    ['twice', ['one', 'one']],
+    ['and another', ['another', 'one']],
+  ])('is not rejected if a nonce comes %s in a response', async (_, nonces) => {
+    const { id } = await connect({ instanceUrl: host.origin });
+    const asking =
+      (answer: okta.Behaviour): okta.Behaviour =>
+      (request, response) => {
+        const { nonce } = decodeJwt(String(request.headers.dpop));
+        const headers = { 'dpop-nonce': nonces, 'www-authenticate': 'DPoP error="use_dpop_nonce"' };
+        const ask = text('{"error":"use_dpop_nonce"}', 400, headers);
+        (nonce === 'one' ? answer : ask)(request, response);
+      };
+    host.behave(
+      okta.behavingAt({
+        [tokenPath]: asking(okta.json({ ...bearer, token_type: 'DPoP' })),
+        '/api/v1/users?limit=1': asking(okta.json([{ id: '00ub0oNGTSWTBKOLGLNR' }])),
+      }),
+    );
+    expect(await check(id)).toMatchObject({ status: 'VERIFIED', details: { hasAdminRole: true } });
   });
 
   it('is not rejected because of one path', async () => {

@@ -310,6 +310,39 @@ describe('a setup link', () => {
     expect(await readStatus(organisation, id)).toBe('FINISHED');
   });
 
+  it('says what to give instead of a missing or odd member, and stays active', async () => {
+    const { organisation, connection, link } = await startSetup();
+    const client = restClient(server.url, link.secret);
+    const submit = '/api/v1/setup/credentials';
+    const give = 'Give an object. Known members: clientId, apiToken.';
+    const cases: [string, unknown, object][] = [
+      [submit, {}, { path: ['credentials'], message: give }],
+      [submit, { credentials: null }, { path: ['credentials'], message: give }],
+      [submit, { credentials: ['x'] }, { path: ['credentials'], message: give }],
+      [
+        submit,
+        { credentials: { apiToken: 1 } },
+        { path: ['credentials', 'apiToken'], message: 'Give a string.' },
+      ],
+      [
+        submit,
+        { credentials: { apiToken: 'x' }, more: 1 },
+        { path: [], message: 'There is an unknown member. Known members: credentials.' },
+      ],
+      [submit, { credentials: {} }, { message: expect.stringMatching(/^Give the API token\./) }],
+    ];
+    for (const [path, body, issue] of cases)
+      expect((await client('POST', path, body)).body).toMatchObject({
+        code: 'BAD_USER_INPUT',
+        issues: [issue],
+      });
+    expect(await readStatus(organisation, connection.id)).toBe('ACTIVE');
+    const rest = restClient(server.url, organisation.apiKey);
+    const links = `/api/v1/app-connections/okta/${connection.id}/setup-links`;
+    const { body } = await rest('POST', links, { expiresIn: 1e30 });
+    expect(at(body, 'detail')).toBe('expiresIn: The lifetime is 300 to 1209600 seconds (14 days).');
+  });
+
   /** A service app of which nobody here knows the client id. */
   async function startWithoutClientId() {
     const organisation = await server.newOrganisation();

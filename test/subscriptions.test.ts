@@ -6,7 +6,9 @@ import { RefusalRecorder } from '../src/audit/refusal-counter.ts';
 import { AppError } from '../src/common/errors.ts';
 import { FairScheduler } from '../src/common/fair-scheduler.ts';
 import { createLog } from '../src/common/log.ts';
+import type { ConnectionDeps } from '../src/connections/deps.ts';
 import { subscribeToConnections } from '../src/connections/operations/subscribe.ts';
+import { subscribeToHosts } from '../src/connections/operations/subscribe-to-hosts.ts';
 import { RateBudgets } from '../src/connections/rate-budget/rate-budgets.ts';
 import { UsageCounter } from '../src/connections/usage/usage-counter.ts';
 import { Caller, scopes } from '../src/identity/caller.ts';
@@ -58,6 +60,37 @@ const rename = gql`
 `;
 const mutation = (name: string) =>
   `mutation ($id: UUID!) { ${name}(id: $id) { ${name === 'deleteAppConnection' ? 'id' : 'appConnection { id }'} } }`;
+
+/** What a subscription needs, without HTTP, in whose buffers a test does not see how far a server has read. */
+function subscriber({ orgId }: TestOrganisation): [ConnectionDeps, Caller] {
+  const { database, vault } = server;
+  return [
+    {
+      apps: [],
+      database,
+      vault,
+      outbound: createOutbound({ trustedHosts: new Set() }),
+      limits: unlimited,
+      scheduler: new FairScheduler(),
+      deletedRetentionDays: 1,
+      sendsMail: false,
+      isRecipientAllowed: () => true,
+      prepareOwnerNotice: async () => [],
+      log: createLog('silent'),
+      refusals: new RefusalRecorder({ database, vault, log: createLog('silent') }, 60_000),
+      reads: new RefusalRecorder({ database, vault, log: createLog('silent') }, 60_000),
+      usage: new UsageCounter({ database, log: createLog('silent') }),
+      getPublicUrl: () => '',
+      budgets: new RateBudgets({ database, log: createLog('silent') }),
+    },
+    new Caller({
+      ...{ orgId: orgId, keyId: null, subject: 'someone' },
+      scopes,
+      projectIds: null,
+      expiresAt: null,
+    }),
+  ];
+}
 
 describe('connection subscription', () => {
   test('delivers every change in order, and nothing that was refused', async () => {
@@ -159,43 +192,68 @@ describe('connection subscription', () => {
   test('delivers no further event to a revoked key, even from a backlog', async () => {
     const organisation = await server.newOrganisation();
     for (const name of ['one', 'two', 'three']) await createNamed(organisation, name);
-    const { database, vault } = server;
     let isRevoked = false;
-    const changes = await subscribeToConnections(
-      {
-        apps: [],
-        database,
-        vault,
-        outbound: createOutbound({ trustedHosts: new Set() }),
-        limits: unlimited,
-        scheduler: new FairScheduler(),
-        deletedRetentionDays: 1,
-        sendsMail: false,
-        isRecipientAllowed: () => true,
-        prepareOwnerNotice: async () => [],
-        log: createLog('silent'),
-        refusals: new RefusalRecorder({ database, vault, log: createLog('silent') }, 60_000),
-        reads: new RefusalRecorder({ database, vault, log: createLog('silent') }, 60_000),
-        usage: new UsageCounter({ database, log: createLog('silent') }),
-        getPublicUrl: () => '',
-        budgets: new RateBudgets({ database, log: createLog('silent') }),
+    const [deps, caller] = subscriber(organisation);
+    const changes = await subscribeToConnections(deps, caller, {
+      after: encodeEventCursor('change', 0),
+      assertStillAuthenticated: async () => {
+        if (isRevoked) throw new AppError('UNAUTHENTICATED', 'This API key has been revoked.');
       },
-      new Caller({
-        ...{ orgId: organisation.orgId, keyId: null, subject: 'someone' },
-        scopes,
-        projectIds: null,
-        expiresAt: null,
-      }),
-      {
-        after: encodeEventCursor('change', 0),
-        assertStillAuthenticated: async () => {
-          if (isRevoked) throw new AppError('UNAUTHENTICATED', 'This API key has been revoked.');
-        },
-      },
-    );
+    });
     expect((await changes.next()).value).toMatchObject({ kind: 'CREATED' });
     isRevoked = true;
     await expect(changes.next()).rejects.toThrow('This API key has been revoked.');
+  });
+
+  test('ends with its client or its key also in a long part of the trail that has nothing for it', async () => {
+    const { orgId, ...organisation } = await server.newOrganisation();
+    const nothing = { ...serverActor, orgId, action: 'CHECK_CONNECTION', outcome: 'OK' } as const;
+    await server.asOwner().transactional(async (em) => {
+      await appendEvents(
+        em,
+        server,
+        orgId,
+        Array.from({ length: 50 }, () => ({ ...nothing, fields: [] })),
+      );
+    });
+    const [deps, caller] = subscriber({ orgId, ...organisation });
+    const after = encodeEventCursor('change', 0);
+    for (const subscribeTo of [subscribeToHosts, subscribeToConnections]) {
+      const leaving = new AbortController();
+      let batches = 0;
+      const left = await subscribeTo(deps, caller, {
+        after,
+        signal: leaving.signal,
+        assertStillAuthenticated: async () => {
+          batches += 1;
+          if (batches === 3) leaving.abort();
+        },
+      });
+      expect(await left.next()).toEqual({ done: true, value: undefined });
+      expect(batches).toBe(3);
+      let checks = 0;
+      const revoked = await subscribeTo(deps, caller, {
+        after,
+        assertStillAuthenticated: async () => {
+          checks += 1;
+          if (checks === 3) throw new AppError('UNAUTHENTICATED', 'This API key has been revoked.');
+        },
+      });
+      await expect(revoked.next()).rejects.toThrow('This API key has been revoked.');
+    }
+  });
+
+  test('refuses an event id after the end of the trail, as a backup that was restored leaves it', async () => {
+    const organisation = await server.newOrganisation();
+    await createNamed(organisation, 'restored');
+    await using late = await subscribe(server.graphqlUrl, organisation.apiKey, watching, {
+      after: encodeEventCursor('change', 1_000),
+    });
+    const { errors } = await late.next();
+    expect(errors?.[0]).toMatchObject({
+      message: expect.stringContaining('The audit trail ends before this event id'),
+      extensions: { code: 'BAD_USER_INPUT' },
+    });
   });
 
   test('ends when the server stops, without delaying it', async () => {

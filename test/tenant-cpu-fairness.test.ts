@@ -1,6 +1,7 @@
 import { gql } from 'graphql-request';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { FairScheduler } from '../src/common/fair-scheduler.ts';
+import { currentRequest, RequestLogContext } from '../src/common/log.ts';
 import { TenantUsage } from '../src/common/tenant-usage.ts';
 import { AppConnection } from '../src/connections/app-connection.entity.ts';
 import { testDatabaseUrl } from './testkit/database.ts';
@@ -138,6 +139,23 @@ describe('fair scheduling between organisations', () => {
       await Promise.all(requests);
       await fair.close();
     }
+  });
+
+  it('completes the oldest request of an organisation first', async () => {
+    const scheduler = new FairScheduler(new TenantUsage(), 0);
+    const [oldest, older, newest] = [0, 1, 2].map((startedAt) =>
+      Object.assign(new RequestLogContext(`${startedAt}`, undefined, undefined), { startedAt }),
+    );
+    const completed: (string | undefined)[] = [];
+    const complete = (request: RequestLogContext | undefined) =>
+      request &&
+      currentRequest.run(request, async () => {
+        await scheduler.waitToContinue('organisation');
+        completed.push(request.id);
+      });
+    // The first one gets its turn at once, and the others wait.
+    await Promise.all([oldest, newest, older].map(complete));
+    expect(completed).toEqual(['0', '1', '2']);
   });
 
   it('takes turns for REST requests and GraphQL requests with GET', async () => {

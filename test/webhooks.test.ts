@@ -444,6 +444,21 @@ describe('a message that was not delivered', () => {
     expect((await messages()).map(({ type }) => type)).toEqual(['CONNECTION_CREATED', 'CONNECTION_UPDATED']);
   });
 
+  it('disables its endpoint with its last attempt, although the delays add up to less than three days', async () => {
+    const { organisation, endpoint } = await start();
+    receiver.behave((_, response) => response.writeHead(500).end());
+    await connect(organisation);
+    await settled(organisation, endpoint.id, 'PENDING');
+    await server
+      .asOwner()
+      .execute('update webhook_message set attempts = 10 where endpoint_id = ?', [endpoint.id]);
+    await pass(endpoint.id, '65 hours');
+    await settled(organisation, endpoint.id, 'FAILED', 2);
+    await until('the endpoint is disabled', async () =>
+      (await auditActions(organisation)).includes('DISABLE_WEBHOOK_ENDPOINT') ? true : undefined,
+    );
+  });
+
   it('disables its endpoint at once if the receiver answers 410', async () => {
     const { organisation, endpoint } = await start();
     receiver.behave((_, response) => response.writeHead(410).end());
@@ -565,6 +580,43 @@ describe('endpoints whose receivers hang', () => {
   });
 });
 
+describe('messages that wait for their next attempt', () => {
+  it.each(['one', 'those of a span of time'])(
+    'are sent at once on request, %s, in order, for a receiver that works again',
+    async (which) => {
+      const { organisation, endpoint, path, waitFor, messages } = await start();
+      receiver.behave((request, response) =>
+        response.writeHead(request.path === path ? 503 : 204, { 'retry-after': '80000' }).end(),
+      );
+      const { id } = await connect(organisation);
+      await until('an attempt has failed', async () => (await messages())[0]?.attempts[0]);
+      // It waits behind the first one.
+      await setDescription(organisation, id, 'one');
+      receiver.behave((_, response) => response.writeHead(204).end());
+      const redeliver = gql`
+        mutation Redeliver($endpointId: UUID!, $messageId: UUID, $from: DateTime) {
+          redeliverWebhooks(endpointId: $endpointId, messageId: $messageId, from: $from) { count }
+        }
+      `;
+      const [first] = await messages();
+      const from = new Date(Date.now() - 600_000).toISOString();
+      const variables: Record<string, unknown> = {
+        endpointId: endpoint.id,
+        ...(which === 'one' ? { messageId: first?.id } : { from }),
+      };
+      expect(await organisation.client.request(redeliver, variables)).toEqual({
+        redeliverWebhooks: { count: 1 },
+      });
+      await settled(organisation, endpoint.id, 'DELIVERED');
+      const received = await waitFor(3);
+      expect(received.map(({ event }) => event.type)).toEqual([
+        ...['connection.created', 'connection.created', 'connection.updated'],
+      ]);
+      expect(received[1]?.headers['webhook-id']).toBe(received[0]?.headers['webhook-id']);
+    },
+  );
+});
+
 describe('messages that were delivered', () => {
   it('are sent again on request, one or those of a span of time, with the same ids', async () => {
     const { organisation, endpoint, waitFor, messages } = await start();
@@ -595,6 +647,10 @@ describe('messages that were delivered', () => {
     );
     const [error] = await errorsOf(organisation.client.request(redeliver, { endpointId: endpoint.id }));
     expect(error?.extensions.code).toBe('BAD_USER_INPUT');
+    const rest = restClient(server.url, organisation.apiKey);
+    const span = { from: '2026-12-02T00:00:00Z', to: '2026-12-01T00:00:00Z' };
+    const reversed = await rest('POST', `/api/v1/webhook-endpoints/${endpoint.id}/redeliver`, span);
+    expect(reversed).toMatchObject({ status: 422, body: { issues: [{ path: ['to'] }] } });
   });
 
   it('are sent again a thousand at a time', async () => {

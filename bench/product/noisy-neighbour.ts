@@ -23,7 +23,23 @@ const eventCount = 100_000;
 const eventsPerTransaction = 2_000;
 const settleMs = 300;
 
-/** Measures the latency of reads of one organisation, alone and beside each kind of load of another organisation. */
+/** What reads by id took in one round. */
+interface Round {
+  alone: Reads;
+  /** While the other organisation sends its load to the same server. */
+  beside: Reads;
+  /** While it sends the load to another server with another database: what sharing the cores costs. */
+  apart: Reads;
+  /** Of the load, on the same server. */
+  besideResponsesPerSecond: number;
+  /** Of the load, on another server. */
+  apartResponsesPerSecond: number;
+}
+
+/**
+ * Measures the latency of reads of one organisation, alone and beside each kind of load of another organisation, on the same
+ * server and on another one.
+ */
 export async function measureNoisy(fixture: Fixture, { rounds, seconds }: Rounds): Promise<string> {
   const silent = createServer((socket) => socket.resume().on('error', () => undefined)).listen(
     0,
@@ -31,16 +47,18 @@ export async function measureNoisy(fixture: Fixture, { rounds, seconds }: Rounds
   );
   await once(silent, 'listening');
   const silentHost = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
-  const database = await fixture.databases.copy('noisy');
   const environment = {
     ...fixture.settings,
     TRUSTED_INSTANCE_HOSTS: `${fixture.settings.TRUSTED_INSTANCE_HOSTS},${silentHost}`,
   };
-  const { quietKey, readOnlyKey } = await prepareOrganisations(fixture, {
-    ...environment,
-    DATABASE_URL: database,
-  });
-  await using server = await fixture.serve('noisy', database, { environment });
+  const serve = async (name: string) => {
+    const database = await fixture.databases.copy(name);
+    const keys = await prepareOrganisations(fixture, { ...environment, DATABASE_URL: database });
+    return { ...(await fixture.serve(name, database, { environment })), ...keys };
+  };
+  await using server = await serve('noisy');
+  await using otherServer = await serve('noisy_other');
+  const { quietKey } = server;
   const quiet: Client = { ...server, headers: { ...server.headers, authorization: `Bearer ${quietKey}` } };
   const credentials = { instanceUrl: fixture.oktaUrl, apiToken: 'token-of-the-quiet' };
   const { id } = await sendOperation(quiet, 'create', {
@@ -48,25 +66,29 @@ export async function measureNoisy(fixture: Fixture, { rounds, seconds }: Rounds
     description: 'The connection that is read.',
     credentials,
   });
-  const noise = {
-    url: server.url,
+  const noiseOn = ({ url, readOnlyKey }: { url: string; readOnlyKey: string }) => ({
+    ...{ url, readOnlyKey, silentHost, connections },
     apiKey: fixture.settings.BOOTSTRAP_API_KEY ?? '',
-    readOnlyKey,
-    silentHost,
-    connections,
-  };
+  });
 
   const pool = new Pool(server.url, { connections: 64 });
   const read = () => readAtRate(pool, quiet, id, { seconds });
-  const results = new Map<NoiseKind, { alone: Reads; beside: Reads; responsesPerSecond: number }[]>();
+  const results = new Map<NoiseKind, Round[]>();
   await read();
   for (let round = 0; round < rounds; round += 1) {
     for (const kind of noiseKinds) {
       const alone = await read();
-      const { reads, responseCount } = await readDuring({ ...noise, kind }, read);
+      const beside = await readDuring({ ...noiseOn(server), kind }, read);
+      const apart = await readDuring({ ...noiseOn(otherServer), kind }, read);
       results.set(kind, [
         ...(results.get(kind) ?? []),
-        { alone, beside: reads, responsesPerSecond: responseCount / seconds },
+        {
+          alone,
+          beside: beside.reads,
+          apart: apart.reads,
+          besideResponsesPerSecond: beside.responseCount / seconds,
+          apartResponsesPerSecond: apart.responseCount / seconds,
+        },
       ]);
     }
   }
@@ -82,21 +104,32 @@ export async function measureNoisy(fixture: Fixture, { rounds, seconds }: Rounds
       'p99 alone',
       'p99 ÷ p99 alone',
       'target',
+      'responses/s, load on another server',
+      'p99 ms, load on another server',
+      'p99 ÷ p99 alone, load on another server',
     ],
     [...results].map(([kind, all]) => {
-      const [alone, beside] = [all.map((each) => each.alone), all.map((each) => each.beside)];
+      const alone = all.map((each) => each.alone);
+      const beside = all.map((each) => each.beside);
+      const apart = all.map((each) => each.apart);
+      const p99 = (...reads: Reads[]) => latencyQuantile(0.99, ...reads);
       return [
         kind,
-        (all.reduce((sum, each) => sum + each.responsesPerSecond, 0) / all.length).toFixed(0),
+        mean(all.map((each) => each.besideResponsesPerSecond)).toFixed(0),
         ...[beside, alone].flatMap((reads) =>
           [0.5, 0.99].map((share) => latencyQuantile(share, ...reads).toFixed(1)),
         ),
-        formatQuartiles(ratiosPerRound(beside, alone, (reads) => latencyQuantile(0.99, reads))),
+        formatQuartiles(ratiosPerRound(beside, alone, (reads) => p99(reads))),
         '≤ 2',
+        mean(all.map((each) => each.apartResponsesPerSecond)).toFixed(0),
+        p99(...apart).toFixed(1),
+        formatQuartiles(ratiosPerRound(apart, alone, (reads) => p99(reads))),
       ];
     }),
   );
 }
+
+const mean = (values: number[]) => values.reduce((sum, each) => sum + each, 0) / values.length;
 
 /** Gives the noisy organisation audit events and a read-only key, and creates the quiet organisation. */
 async function prepareOrganisations(fixture: Fixture, environment: Record<string, string>) {

@@ -15,13 +15,13 @@ import { lockHead, recordStatus } from './organisation-status.ts';
 /** PostgreSQL's `foreign_key_violation`. */
 const foreignKeyViolation = '23503';
 const dayMs = 86_400_000;
-/** How often the tables are emptied if rows are stored meanwhile. */
+/** How often the rows are deleted at most if requests in flight store others meanwhile. */
 const maxRounds = 10;
 
 /**
- * Deletes the organisations whose time has come, in small transactions, if the stream of audit events has all of theirs: nobody can verify
- * them without the data keys. What it does not finish, because the server stops or another
- * one cleans up, the next call on any server continues.
+ * Deletes the organisations whose deletion is due, in small transactions. A deletion waits until the stream of audit events has all events
+ * of the organisation, because they cannot be verified without its data keys. If the server stops or another one cleans up, the next
+ * call on any server continues.
  */
 export async function deleteDueOrganisations(
   deps: AuditDeps & { log: Logger; streamsAudit?: boolean | undefined },
@@ -53,7 +53,7 @@ export async function deleteDueOrganisations(
 }
 
 /**
- * Deletes everything of an organisation whose time has come, and keeps the row of its deletion. The data keys are destroyed first, so
+ * Deletes all rows of an organisation whose deletion is due, and keeps the row of its deletion. The data keys are destroyed first, so
  * that its credentials cannot be decrypted from then on.
  *
  * @returns `more` if `signal` has aborted
@@ -64,14 +64,14 @@ export async function deleteOrganisation(
   id: string,
   signal?: AbortSignal,
 ): Promise<Progress> {
-  const started = await inBatch(deps, (em) => start(em, deps, id));
+  const started = await inBatch(deps, (em) => startDeletion(em, deps, id));
   deps.vault.forget(id);
   if (started !== 'done') return started;
   for (let round = 1; !signal?.aborted; round += 1) {
     const emptied = await deleteOrganisationRows((task) => inBatch(deps, task), id, signal);
     if (emptied !== 'done') return emptied;
-    const finished = await inBatch(deps, (em) => finish(em, deps, id)).catch((error: unknown) => {
-      // What was in flight has stored a row meanwhile, such as the messages of a webhook.
+    const finished = await inBatch(deps, (em) => finishDeletion(em, deps, id)).catch((error: unknown) => {
+      // Work in flight has stored a row meanwhile, such as the message of a webhook.
       const isInUse = errorField(error, 'code') === foreignKeyViolation;
       if (isInUse && round < maxRounds) return 'more' as const;
       throw error;
@@ -82,8 +82,8 @@ export async function deleteOrganisation(
 }
 
 /**
- * Removes the data keys of organisations whose deletion has begun, on any server, from the memory of this one. One that was being
- * unwrapped meanwhile is removed by a later call within a day.
+ * Removes the data keys of organisations whose deletion has begun, on any server, from the memory of this one. A key that is being
+ * unwrapped now is removed by a later call within a day.
  */
 export async function forgetDeletedOrganisations({ database, vault }: AuditDeps): Promise<void> {
   const deleted = await database
@@ -102,11 +102,15 @@ async function inBatch(
   return (await runCleanUpBatch(database.asSystem(), task)) ?? 'busy';
 }
 
-/** Begins a deletion, which cannot be cancelled afterwards, unless it has begun. `more`: it is not due, or was cancelled. */
-async function start(em: EntityManager, deps: AuditDeps, id: string): Promise<Progress> {
+/**
+ * Begins a deletion, which cannot be cancelled afterwards.
+ *
+ * @returns `done` if it has begun, now or before; `more` if it is not due or was cancelled
+ */
+async function startDeletion(em: EntityManager, deps: AuditDeps, id: string): Promise<Progress> {
   const known = await findDeletion(em, deps, id);
   if (known?.startedAt) return 'done';
-  // Before the head, as a rotation of keys does.
+  // Locked before the head, in the order of a key rotation.
   const byId = { orderBy: { id: 'asc' }, lockMode: LockMode.PESSIMISTIC_WRITE } as const;
   const dataKeys = await em.find(DataKey, { orgId: id }, byId);
   const { disabledAt, deleteAt } = await lockHead(em, deps, id);
@@ -120,7 +124,7 @@ async function start(em: EntityManager, deps: AuditDeps, id: string): Promise<Pr
   Object.assign(deletion, { startedAt: now, seq, hash });
   const macs = await deps.vault.rowMacs(em);
   for (const dataKey of dataKeys) {
-    // It is destroyed whatever has happened to its row.
+    // Its MAC is not verified first: a row that was changed outside this server is destroyed too.
     const destroyed = macs.signed(em, DataKey, { ...dataKey, wrapped: '', rootKeyId: '' });
     const { wrapped, rootKeyId, mac } = destroyed;
     await em.nativeUpdate(DataKey, { id: dataKey.id }, { wrapped, rootKeyId, mac });
@@ -129,8 +133,8 @@ async function start(em: EntityManager, deps: AuditDeps, id: string): Promise<Pr
   return 'done';
 }
 
-/** Deletes the rows without which nothing can be stored for an organisation. */
-async function finish(em: EntityManager, deps: AuditDeps, id: string): Promise<Progress> {
+/** Deletes the last rows of an organisation, without which no other row of it can be stored. */
+async function finishDeletion(em: EntityManager, deps: AuditDeps, id: string): Promise<Progress> {
   const deletion = await findDeletion(em, deps, id);
   if (!deletion || deletion.completedAt) return 'done';
   const run = (sql: string) => em.execute(sql, [id], 'run');

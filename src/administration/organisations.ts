@@ -57,7 +57,7 @@ export async function createOrganisation(
 }
 
 /**
- * Systems beside this one may take a new organisation for a deleted one of the same name.
+ * Refuses the name of a deleted organisation, because other systems could mistake the new organisation for it.
  *
  * @throws AppError `NAME_TAKEN` if an organisation with this name was deleted
  */

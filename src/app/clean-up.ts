@@ -3,6 +3,7 @@ import {
   forgetDeletedOrganisations,
 } from '../administration/delete-organisations.ts';
 import { deleteOldEvents, type RetentionDeps } from '../audit/delete-old-events.ts';
+import { clockOffsetMs } from '../common/clock.ts';
 import { safeErrorFields } from '../common/log.ts';
 import { deleteOldHistory } from '../connections/checks/delete-old-history.ts';
 import { deleteOldOutages } from '../connections/checks/delete-old-outages.ts';
@@ -16,6 +17,11 @@ import { purgeMailCounts } from '../webhooks/mail-limit.ts';
 import { purgeWebhookMessages } from '../webhooks/purge.ts';
 
 const intervalMs = 3_600_000;
+/**
+ * How far the clock of the database may be ahead of that of this machine, in milliseconds. With a clock that is further ahead, new rows
+ * would be removed as old ones.
+ */
+const maxAheadMs = 3_600_000;
 
 /** A clean-up that runs in the background. */
 export interface CleanUp {
@@ -43,12 +49,19 @@ const tasks = [
 
 /**
  * Removes expired rows, at start and every hour, in small transactions, on one server at a time. Only the data keys of deleted
- * organisations are removed by each server, from its memory.
+ * organisations are removed by each server, from its memory. Nothing is removed while the clock of the database is more than an hour ahead
+ * of that of this machine, which is logged.
  */
 export function startCleanUp(deps: PurgeDeps & RetentionDeps): CleanUp {
   const stopping = new AbortController();
   const { signal } = stopping;
   const cleanUp = async () => {
+    const aheadMs = clockOffsetMs();
+    if (aheadMs > maxAheadMs) {
+      const aheadSeconds = Math.round(aheadMs / 1_000);
+      deps.log.error({ aheadSeconds }, 'nothing is removed while the clock of the database is ahead');
+      return;
+    }
     for (const [what, task] of tasks) {
       if (signal.aborted) return;
       try {

@@ -21,18 +21,18 @@ export interface ReadinessDeps {
  * and one a second, because unauthenticated clients can request it.
  */
 export class Readiness {
-  readonly #dependencies: ReadinessDeps;
+  readonly #deps: ReadinessDeps;
   #cached: { isReady: boolean; until: number } | undefined;
   #running: Promise<boolean> | undefined;
-  /** A check that has exceeded the timeout. No other check starts before it ends. */
+  /** The check that runs, also after it has exceeded the timeout. No other check starts before it ends. */
   #unfinished: Promise<boolean> | undefined;
-  #databaseAnswers = false;
+  #hasDatabaseResponded = false;
   /** The last result of checking the root keys. True at first, because the server checks them before it listens. */
-  #keysFit = true;
+  #areRootKeysValid = true;
   #isLeaving = false;
 
-  constructor(dependencies: ReadinessDeps) {
-    this.#dependencies = dependencies;
+  constructor(deps: ReadinessDeps) {
+    this.#deps = deps;
   }
 
   /** Answers "not ready" from now on, so that load balancers send no more requests to a server that is about to stop. */
@@ -40,24 +40,24 @@ export class Readiness {
     this.#isLeaving = true;
   }
 
-  /** Returns the result of the last second, or of the current check, within a second. */
+  /** Returns the result of the last second, or of the check that runs, within `probeTimeoutMs`. */
   async isReady(): Promise<boolean> {
     if (this.#isLeaving) return false;
     if (this.#cached && this.#cached.until > performance.now()) return this.#cached.isReady;
-    this.#running ??= this.#checkInTime().finally(() => {
+    this.#running ??= this.#checkWithTimeout().finally(() => {
       this.#running = undefined;
     });
     return this.#running;
   }
 
-  async #checkInTime(): Promise<boolean> {
+  async #checkWithTimeout(): Promise<boolean> {
     this.#unfinished ??= this.#check().finally(() => {
       this.#unfinished = undefined;
     });
     const timeout = Promise.withResolvers<boolean>();
     const timer = setTimeout(() => {
-      // The database has responded, so that the KMS is slow; data keys in memory continue to work.
-      timeout.resolve(this.#databaseAnswers && this.#keysFit);
+      // If the database has responded, the KMS is slow, and data keys in memory continue to work.
+      timeout.resolve(this.#hasDatabaseResponded && this.#areRootKeysValid);
     }, probeTimeoutMs);
     const isReady = await Promise.race([this.#unfinished, timeout.promise]);
     clearTimeout(timer);
@@ -66,26 +66,26 @@ export class Readiness {
   }
 
   async #check(): Promise<boolean> {
-    const { database, vault, log } = this.#dependencies;
-    this.#databaseAnswers = false;
+    const { database, vault, log } = this.#deps;
+    this.#hasDatabaseResponded = false;
     try {
       const em = database.asSystem();
       await vault.dataKeys.checkRootKeys(em, {
         isAuthentic: (dataKey) => vault.isAuthentic(em, dataKey),
         query: async (sql) => {
           const rows = await database.probe(sql);
-          this.#databaseAnswers = true;
+          this.#hasDatabaseResponded = true;
           return rows;
         },
       });
-      this.#keysFit = true;
+      this.#areRootKeysValid = true;
       return true;
     } catch (error) {
       // Data keys in memory continue to work. Reporting an outage would take every server out of service.
       if (error instanceof KmsUnavailableError) return true;
       // The table of data keys is locked: the database responds, and the keys are unchanged.
-      if (isLockTimeout(error)) return this.#keysFit;
-      if (error instanceof InvalidKeyringError) this.#keysFit = false;
+      if (isLockTimeout(error)) return this.#areRootKeysValid;
+      if (error instanceof InvalidKeyringError) this.#areRootKeysValid = false;
       log.warn({ error: safeErrorFields(error) }, 'not ready');
       return false;
     }

@@ -25,6 +25,8 @@ export interface KeysToRegister {
   remove?: readonly string[];
   /** Whether the key of the credentials can be among them, which is removed last. Otherwise it stays. */
   removesOwn?: boolean;
+  /** Whether a key of `remove` is in use again. It is called right before the key is removed; a key in use stays. */
+  isUsed?(keyId: string): Promise<boolean>;
 }
 
 /** Why an app has not added or removed keys, and what to do. Whole sentences, which name the keys. */
@@ -76,7 +78,7 @@ export interface ManagedKeys<Session = unknown> {
   client?: {
     /** The public field that names the client of the app that has the keys. With another value, keys stay at the former client. */
     field: string;
-    /** Says which keys of this server a client still has that the connection no longer uses, and what a person does there. */
+    /** Says which keys of this server a client may still have that the connection no longer uses, and what a person does there. */
     describeLeft(former: Credentials['public'], keyIds: readonly string[]): KeyRegistrationFailure;
   };
   /** What a connection says until the app knows its key. */

@@ -18,6 +18,8 @@ const AuditStreamSchema = defineEntity({
     failingSince: p.datetime(3).nullable(),
     /** The last failure, as a clause without secrets. */
     failure: p.text().nullable(),
+    /** The AUDIT_STREAM of the server that has streamed last. */
+    target: p.text().nullable(),
   },
 });
 

@@ -7,7 +7,7 @@ import { inBackground } from '../database/driver/background-work.ts';
 import { isDatabaseUnavailable } from '../database/outage.ts';
 import type { AuditEvent } from './audit-event.entity.ts';
 import { type Scope, type StreamDeps, StreamReader } from './stream-batch.ts';
-import { type AuditStreamTarget, StreamDestination } from './stream-destination.ts';
+import { type AuditStreamTarget, StreamDestination, toTargetUrl } from './stream-destination.ts';
 import { claimStream, pauseStream, recordDelivery, releaseStream } from './stream-lease.ts';
 import { storePositions } from './stream-position.ts';
 
@@ -18,6 +18,8 @@ const pauseMs = 50;
 const maxBatchEvents = 1_000;
 /** Changes are announced; all organisations are looked at once in so many intervals. */
 const intervalsPerScan = 10;
+/** How often a server warns that another one has another destination, in milliseconds. */
+const warnEveryMs = 3_600_000;
 
 /** Starts the stream; undefined without a target, or without an interval. */
 export function startAuditStream(
@@ -36,6 +38,7 @@ export function startAuditStream(
 class AuditStreamer {
   readonly #deps: StreamDeps;
   readonly #destination: StreamDestination;
+  readonly #target: string;
   readonly #intervalMs: number;
   readonly #leaseId = randomUUID();
   readonly #reader: StreamReader;
@@ -47,11 +50,13 @@ class AuditStreamer {
   readonly #running: Promise<void>;
   #batchEvents = maxBatchEvents;
   #scanAt = 0;
+  #warnAt = 0;
 
   /** Starts to look for events, once in `intervalMs` milliseconds. */
   constructor(deps: StreamDeps, target: AuditStreamTarget, intervalMs: number) {
     this.#deps = deps;
     this.#destination = new StreamDestination(target);
+    this.#target = toTargetUrl(target);
     this.#intervalMs = intervalMs;
     this.#reader = new StreamReader(deps);
     this.#changed = new ChangedOrganisations(deps.database.changes);
@@ -131,12 +136,14 @@ class AuditStreamer {
    * @returns whether this server has the lease, and may deliver the next batch
    */
   async #deliverBatch(): Promise<boolean> {
-    if (!(await claimStream(this.#deps, this.#leaseId))) return false;
+    const first = await claimStream(this.#deps, this.#leaseId, this.#target);
+    if (!first) return false;
+    this.#compareTarget(first.previousTarget);
     const parts = await this.#reader.read(this.#batchEvents);
     // The trails that were found cannot be read, and are left alone from now on.
     if (parts.length === 0) return true;
     // This server may have been frozen meanwhile, or the database slow.
-    const claim = await claimStream(this.#deps, this.#leaseId);
+    const claim = await claimStream(this.#deps, this.#leaseId, this.#target);
     if (!claim) return false;
     const failure = await this.#deliver(parts.flatMap(({ events }) => events));
     const next = failure === undefined ? this.#batchEvents * 2 : Math.ceil(this.#batchEvents / 10);
@@ -155,6 +162,16 @@ class AuditStreamer {
         this.#deps.log.warn({ orgId, ...missing }, 'audit events were deleted before they were streamed');
     }
     return true;
+  }
+
+  /** Warns if the server that has streamed before sends the events to another place: each place then misses some. */
+  #compareTarget(previous: string | null): void {
+    if (previous === null || previous === this.#target || performance.now() < this.#warnAt) return;
+    this.#warnAt = performance.now() + warnEveryMs;
+    this.#deps.log.warn(
+      { previous, target: this.#target },
+      'earlier audit events were sent to another AUDIT_STREAM: it was changed, or servers have different ones',
+    );
   }
 
   /** Returns why the events could not be delivered; undefined if they were. */

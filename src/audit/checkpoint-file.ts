@@ -2,6 +2,7 @@ import { appendFileSync, existsSync, readFileSync, statSync } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
 import { errorField } from '../common/error-field.ts';
 import { StartupError } from '../common/errors.ts';
+import { fsyncParentFolder } from '../common/fsync-parent-folder.ts';
 import type { RowMacs } from '../encryption/row-macs.ts';
 
 /** A signed checkpoint: the sequence number and the hash of the last event of an audit trail at a time. */
@@ -93,6 +94,7 @@ export class CheckpointFile {
     const temporaryPath = `${this.#path}.new`;
     this.#bytes = await writeCheckpoints(temporaryPath, 'w', [...this.newest.values()]);
     await rename(temporaryPath, this.#path);
+    await fsyncParentFolder(this.#path);
   }
 
   #updateNewest(checkpoint: Checkpoint): void {

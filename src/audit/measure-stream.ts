@@ -11,6 +11,8 @@ export interface StreamBacklog {
   failingSince: Date | null;
   /** The last failure, as a clause. */
   failure: string | null;
+  /** The AUDIT_STREAM of the server that has streamed last; null if none has. */
+  target: string | null;
 }
 
 /**
@@ -22,7 +24,7 @@ export async function measureStream(em: EntityManager): Promise<StreamBacklog> {
   const [found] = await em.execute<[StreamBacklog]>(
     `select coalesce(sum(head.seq - greatest(position.seq, deleted.seq, 0)), 0)::int as events,
         coalesce(greatest(extract(epoch from ?::timestamptz - min(oldest.at)), 0), 0)::float8 as "oldestSeconds",
-        (select failing_since from audit_stream) as "failingSince", (select failure from audit_stream)
+        (select failing_since from audit_stream) as "failingSince", (select failure from audit_stream), (select target from audit_stream)
       from audit_head as head left join audit_stream_position as position on position.org_id = head.org_id
         left join audit_retention as deleted on deleted.org_id = head.org_id
         cross join lateral (select at from audit_event

@@ -1,3 +1,4 @@
+import { pathToFileURL } from 'node:url';
 import { OutboundError } from '../outbound/outbound-error.ts';
 import { type SyslogReceiver, sendSyslog } from '../outbound/syslog.ts';
 import { startDeadline } from '../outbound/timeout.ts';
@@ -7,6 +8,13 @@ import { appendToFile, checkFile, StreamFileError } from './stream-file.ts';
 
 /** Where audit events are streamed to: a file, by its absolute path, or a receiver of syslog. */
 export type AuditStreamTarget = { kind: 'file'; path: string } | ({ kind: 'syslog' } & SyslogReceiver);
+
+/** Returns a target as AUDIT_STREAM has it. */
+export function toTargetUrl(target: AuditStreamTarget): string {
+  if (target.kind === 'file') return pathToFileURL(target.path).href;
+  const { host, port, isTls } = target;
+  return `syslog+${isTls ? 'tls' : 'tcp'}://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
 
 /** How long a file system may take for a batch, in milliseconds. */
 const fileTimeoutMs = 10_000;

@@ -1,6 +1,6 @@
 import { type BigIntStats, constants } from 'node:fs';
-import { type FileHandle, open, realpath, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { type FileHandle, open, stat } from 'node:fs/promises';
+import { fsyncParentFolder } from '../common/fsync-parent-folder.ts';
 
 /** The file of a stream cannot be written. The message is a clause for operators. */
 export class StreamFileError extends Error {
@@ -42,7 +42,7 @@ function appendText(path: string, text: string): Promise<boolean> {
     const before = (await isCut(file, Number(size))) ? '\n' : '';
     await file.writeFile(before + text);
     await file.datasync();
-    if (size === 0n) await flushFolder(path);
+    if (size === 0n) await fsyncParentFolder(path);
     const now = await stat(path, { bigint: true }).catch(() => undefined);
     return now?.dev === dev && now.ino === ino;
   });
@@ -70,14 +70,4 @@ async function isCut(file: FileHandle, size: number): Promise<boolean> {
   if (size === 0) return false;
   const { buffer } = await file.read({ buffer: Buffer.alloc(1), position: size - 1 });
   return buffer.toString() !== '\n';
-}
-
-/** Flushes the entry of a new file in its folder: without it, a loss of power takes the whole file (fsync(2)). */
-async function flushFolder(path: string): Promise<void> {
-  try {
-    await using folder = await open(dirname(await realpath(path)), 'r');
-    await folder.sync();
-  } catch {
-    // Windows opens no folders, and some file systems flush none.
-  }
 }

@@ -25,22 +25,30 @@ export function buildTakenCondition(leaseId: string): { sql: string; params: (st
 /**
  * Takes or renews the lease of the stream.
  *
- * @returns since when deliveries have failed, or null if the last one has not; undefined if another server has the lease, or the
- *   stream pauses after a failure
+ * @param target the destination of this server
+ * @returns since when deliveries have failed, or null if the last one has not, and the destination of the server that had the lease
+ *   before; undefined if another server has the lease, or the stream pauses after a failure
  */
 export async function claimStream(
   { database }: LeaseDeps,
   leaseId: string,
-): Promise<{ failingSince: Date | null } | undefined> {
+  target: string,
+): Promise<{ failingSince: Date | null; previousTarget: string | null } | undefined> {
   const taken = buildTakenCondition(leaseId);
-  const [claimed] = await database.asSystem().execute<{ failingSince: string | Date | null }[]>(
-    `insert into audit_stream as stream (id, lease_id, lease_until) values (1, ?, ?)
-      on conflict (id) do update set lease_id = excluded.lease_id, lease_until = excluded.lease_until
+  const [claimed] = await database
+    .asSystem()
+    .execute<{ failingSince: string | Date | null; previousTarget: string | null }[]>(
+      // The subquery reads the row as it was before the statement.
+      `insert into audit_stream as stream (id, lease_id, lease_until, target) values (1, ?, ?, ?)
+      on conflict (id) do update
+        set lease_id = excluded.lease_id, lease_until = excluded.lease_until, target = excluded.target
         where (${taken.sql}) is not true
-      returning failing_since as "failingSince"`,
-    [leaseId, new Date(currentTimeMs() + leaseMs), ...taken.params],
-  );
-  return claimed && { failingSince: claimed.failingSince === null ? null : new Date(claimed.failingSince) };
+      returning failing_since as "failingSince", (select target from audit_stream) as "previousTarget"`,
+      [leaseId, new Date(currentTimeMs() + leaseMs), target, ...taken.params],
+    );
+  if (!claimed) return undefined;
+  const { failingSince, previousTarget } = claimed;
+  return { failingSince: failingSince === null ? null : new Date(failingSince), previousTarget };
 }
 
 /** Records that a delivery has succeeded, while this server has the lease. */

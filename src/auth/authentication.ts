@@ -45,7 +45,7 @@ export function createAuthentication({
   const audited = withAudit(refusals, (authorization) => authenticator.authenticate(authorization));
   return {
     authenticate: limits ? withRateLimit(limits, audited, (caller) => limits.checkCaller(caller)) : audited,
-    authenticateUse: limits ? withRateLimit(limits, audited, async () => {}) : audited,
+    authenticateUse: limits ? withRateLimit(limits, audited, () => undefined) : audited,
     assertStillAuthenticated: audited,
   };
 }

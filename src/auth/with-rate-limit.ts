@@ -18,17 +18,18 @@ const maxKnownCredentials = 10_000;
 export function withRateLimit(
   limits: RateLimits,
   authenticate: Authenticate,
-  checkCaller: (caller: Caller) => Promise<void>,
+  checkCaller: (caller: Caller) => Promise<void> | undefined,
 ): Authenticate {
   /** Hashes of accepted credentials. */
   const accepted = new LRUCache<string, true>({ max: maxKnownCredentials });
   return async (authorization) => {
     const address = currentRequest.getStore()?.address;
     const digest = hash('sha256', authorization ?? '', 'base64');
-    if (!accepted.get(digest)) await limits.checkUnauthenticated(address);
+    const isAccepted = accepted.get(digest);
+    if (!isAccepted) await limits.checkUnauthenticated(address);
     try {
       const caller = await authenticate(authorization);
-      accepted.set(digest, true);
+      if (!isAccepted) accepted.set(digest, true);
       await checkCaller(caller);
       return caller;
     } catch (error) {

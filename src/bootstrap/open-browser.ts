@@ -12,9 +12,10 @@ export function openBrowser(url: string): void {
   const [command, ...args] = openers[process.platform] ?? ['xdg-open'];
   const opener = spawn(command, [...args, url], { stdio: 'ignore', detached: true });
   opener.unref();
-  const cannot = (why: string) => console.error(`--open: ${command} ${why}; open the link above yourself.`);
+  const printFailure = (why: string) =>
+    console.error(`--open: ${command} ${why}; open the link above yourself.`);
   opener.once('error', ({ code }: NodeJS.ErrnoException) =>
-    cannot(code === 'ENOENT' ? 'is not installed' : `cannot be started (${code})`),
+    printFailure(code === 'ENOENT' ? 'is not installed' : `cannot be started (${code})`),
   );
-  opener.once('exit', (code) => code && cannot(`ended with exit code ${code}`));
+  opener.once('exit', (code) => code && printFailure(`ended with exit code ${code}`));
 }

@@ -14,6 +14,11 @@ export function currentTime(): Date {
   return new Date(currentTimeMs());
 }
 
+/** How far the clock of the database is ahead of the clock of this machine, in milliseconds. */
+export function clockOffsetMs(): number {
+  return offsetMs;
+}
+
 /** Sets the time of the database, in milliseconds since the epoch. Returns the offset of its clock in milliseconds. */
 export function synchroniseClock(databaseTimeMs: number, localTimeMs: number): number {
   offsetMs = Math.round(databaseTimeMs - localTimeMs);

@@ -1,5 +1,6 @@
 import { currentTimeMs } from './clock.ts';
 import { AppError } from './errors.ts';
+import { currentRequest } from './log.ts';
 import { TenantUsage } from './tenant-usage.ts';
 
 /** Time per event loop iteration in which work may start, in milliseconds. A read takes about five iterations. */
@@ -17,13 +18,15 @@ const maxDelayMs = 50;
 /** Work that waits for a turn. */
 interface Waiter {
   since: number;
+  /** When its request began. */
+  requestStart: number;
   grant(): void;
   reject(error: AppError): void;
 }
 
 /** The waiting work of a tenant. */
 interface TenantQueue {
-  /** Work whose data is loaded. */
+  /** Work whose data is loaded; that of the oldest request first. */
   continued: Waiter[];
   new: Waiter[];
 }
@@ -34,9 +37,9 @@ interface TenantQueue {
  * least recent use goes first, so a busy tenant adds little more than one slice to each step of another tenant's
  * request, independent of its number of requests in flight. A tenant that `TenantUsage` delays gets no turn.
  *
- * Within a tenant, work whose data is loaded goes before new work, and no new work starts while much of the tenant waits for the
- * database. Otherwise the data of all its requests would be in memory at the same time, and each garbage collection, which
- * delays everybody, would take the longer.
+ * Within a tenant, work whose data is loaded goes before new work, the oldest request first, and no new work starts while much of
+ * the tenant waits for the database. Otherwise the data of all its requests would be in memory at the same time, and each garbage
+ * collection, which delays everybody, would take the longer.
  *
  * A turn is not held during I/O: a request that waits for the database or a host does not block others.
  */
@@ -79,7 +82,10 @@ export class FairScheduler {
   #wait(tenantId: string, kind: keyof TenantQueue): Promise<void> {
     const turn = Promise.withResolvers<void>();
     const queue = this.#waiting.get(tenantId) ?? { continued: [], new: [] };
-    queue[kind].push({ since: performance.now(), grant: turn.resolve, reject: turn.reject });
+    const since = performance.now();
+    const requestStart = kind === 'continued' ? (currentRequest.getStore()?.startedAt ?? since) : since;
+    const index = queue[kind].findLastIndex((other) => other.requestStart <= requestStart) + 1;
+    queue[kind].splice(index, 0, { since, requestStart, grant: turn.resolve, reject: turn.reject });
     this.#waiting.set(tenantId, queue);
     if (!this.#isGranting) this.#grantNext();
     return turn.promise;
@@ -143,9 +149,10 @@ export class FairScheduler {
     const now = performance.now();
     for (const [tenantId, queue] of this.#waiting) {
       for (const waiters of [queue.continued, queue.new]) {
-        const firstInTime = waiters.findIndex(({ since }) => now - since < maxWaitMs);
-        const rejected = waiters.splice(0, firstInTime < 0 ? waiters.length : firstInTime);
-        for (const { reject } of rejected) reject(tooBusyError());
+        for (const overdue of waiters.filter(({ since }) => now - since >= maxWaitMs)) {
+          waiters.splice(waiters.indexOf(overdue), 1);
+          overdue.reject(tooBusyError());
+        }
       }
       this.#deleteIfEmpty(tenantId, queue);
     }

@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { type DestinationStream, type Logger, pino } from 'pino';
 import { errorField } from './error-field.ts';
 import { serverId, version } from './server-identity.ts';
+import { StdoutLines } from './stdout-lines.ts';
 import { Stopwatch } from './stopwatch.ts';
 import { currentSpan, type Span } from './tracing.ts';
 
@@ -10,10 +11,14 @@ export type { Logger } from 'pino';
 /** Properties of the current request, for its log line. */
 export class RequestLogContext {
   readonly id: string;
+  /** In the time of `performance.now()`. */
+  readonly startedAt = performance.now();
   /** The client IP: the peer's address, or what a trusted proxy forwards. */
   readonly address: string | undefined;
-  /** The path without the query, and without what an app is asked for. */
-  path: string;
+  /** As it was sent. */
+  readonly url: string | undefined;
+  /** The path for the log, without the query and without what an app is asked for. Absent: it is made of `url`. */
+  path?: string;
   /** The part of the API that serves it, for metrics: `graphql`, `rest` or `proxy`. */
   surface = 'other';
   /** The template of its path: `/graphql` or `/api/v1/app-connections/okta/:id`. Absent for pages and unknown paths. */
@@ -43,10 +48,10 @@ export class RequestLogContext {
   /** The first error code of the response. */
   outcome?: string;
 
-  constructor(id: string, address: string | undefined, path: string) {
+  constructor(id: string, address: string | undefined, url: string | undefined) {
     this.id = id;
     this.address = address;
-    this.path = path;
+    this.url = url;
   }
 }
 
@@ -78,35 +83,31 @@ export function createLog(level: string, destination: DestinationStream = stdout
     base: { server: serverId, version },
     formatters: { level: (label: string) => ({ level: label }) },
     timestamp: pino.stdTimeFunctions.isoTime,
-    mixin: () => {
-      const id = currentRequest.getStore()?.id;
-      const span = currentSpan.getStore();
-      return { ...(id && { requestId: id }), ...(span && { traceId: span.traceId, spanId: span.spanId }) };
-    },
+    mixin: (fields: object) => ('requestId' in fields ? noIds : currentIds()),
+    // Without a copy of all fields of the line of a request.
+    mixinMergeStrategy: (fields: object, ids: object) => (ids === noIds ? fields : { ...ids, ...fields }),
   };
   return pino(options, destination);
 }
 
-let stdout: DestinationStream | undefined;
+const noIds = {};
 
-/** Buffers standard output and flushes once per event loop turn: a write costs as much as a small response. */
-function stdoutBuffer(): DestinationStream {
-  if (stdout) return stdout;
-  const destination = pino.destination(1);
-  let lines = '';
-  const writeAll = () => {
-    const all = lines;
-    lines = '';
-    if (all) destination.write(all);
-  };
-  // The last lines have the reason for the exit.
-  process.once('exit', writeAll);
-  stdout = {
-    write(line) {
-      if (!lines) setImmediate(writeAll);
-      lines += line;
-    },
-  };
+function currentIds(): object {
+  const id = currentRequest.getStore()?.id;
+  const span = currentSpan.getStore();
+  return { ...(id && { requestId: id }), ...(span && { traceId: span.traceId, spanId: span.spanId }) };
+}
+
+let stdout: StdoutLines | undefined;
+
+/** Returns the buffer of standard output, of which a process has one. */
+function stdoutBuffer(): StdoutLines {
+  stdout ??= new StdoutLines((lines) => {
+    const msg = 'log lines were dropped because standard output took none';
+    const fields = JSON.stringify({ server: serverId, version, lines, msg });
+    // With the time of other lines, which comes with a comma and its name.
+    return `{"level":"warn"${pino.stdTimeFunctions.isoTime()},${fields.slice(1)}\n`;
+  });
   return stdout;
 }
 

@@ -1,15 +1,26 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Waits for the next turn. Throws an `AbortError` if the signal aborts before. */
-export type Pace = (signal: AbortSignal) => Promise<void>;
+/** Gives turns in the order in which they are asked for, some time apart at the least. */
+export interface Pace {
+  /** Waits for the next turn. Throws an `AbortError` if the signal aborts before. */
+  wait(signal: AbortSignal): Promise<void>;
+  /** Sets how many turns there are per second from now on. */
+  setRate(turnsPerSecond: number): void;
+}
 
-/** Creates a pace, whose turns are given in the order in which they were asked for, a fixed time apart at the least. */
+/** Creates a pace. */
 export function createPace(turnsPerSecond: number): Pace {
+  let intervalMs = 1_000 / turnsPerSecond;
   let next = 0;
-  return async (signal) => {
-    const now = performance.now();
-    const turn = Math.max(now, next);
-    next = turn + 1_000 / turnsPerSecond;
-    if (turn > now) await sleep(turn - now, undefined, { signal });
+  return {
+    async wait(signal) {
+      const now = performance.now();
+      const turn = Math.max(now, next);
+      next = turn + intervalMs;
+      if (turn > now) await sleep(turn - now, undefined, { signal });
+    },
+    setRate(rate) {
+      intervalMs = 1_000 / rate;
+    },
   };
 }

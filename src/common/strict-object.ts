@@ -6,9 +6,10 @@ import { z } from 'zod';
  */
 export function strictObject<T extends z.ZodRawShape>(shape: T) {
   return z.strictObject(shape, {
-    error: ({ code }) =>
-      code === 'unrecognized_keys'
-        ? `There is an unknown member. Known members: ${Object.keys(shape).join(', ') || 'none'}.`
-        : undefined,
+    error: ({ code }) => {
+      const known = `Known members: ${Object.keys(shape).join(', ') || 'none'}.`;
+      if (code === 'unrecognized_keys') return `There is an unknown member. ${known}`;
+      return code === 'invalid_type' ? `Give an object. ${known}` : undefined;
+    },
   });
 }

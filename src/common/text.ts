@@ -30,8 +30,11 @@ export function unstorableTexts(value: unknown, path: Issue['path'] = []): Issue
  * not checked further: to normalise, trim or search some texts takes time that grows with the square of their length.
  *
  * @param max enough for the longest valid text and white space around it
+ * @param messages `missing` is for null, too
  */
-export function boundedText(max: number, messages: { notText?: string; tooLong: string }) {
-  const { notText, tooLong } = messages;
-  return z.string(notText && { error: notText }).max(max, { error: tooLong, abort: true });
+export function boundedText(max: number, messages: { missing?: string; tooLong: string }) {
+  const { missing, tooLong } = messages;
+  return z
+    .string({ error: ({ input }) => (input == null ? missing : undefined) })
+    .max(max, { error: tooLong, abort: true });
 }

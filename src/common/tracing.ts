@@ -45,7 +45,7 @@ export interface Tracer {
 export const currentSpan = new AsyncLocalStorage<Span>();
 
 /** Runs a task as a span in the current one. Without one, it only runs the task. */
-export async function traced<Result>(
+export function traced<Result>(
   describe: () => SpanDescription,
   task: (span?: Span) => Promise<Result>,
 ): Promise<Result> {

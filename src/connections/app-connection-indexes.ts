@@ -66,6 +66,7 @@ export const indexes = [
   healthIndex('by_since', 'failing_since'),
   healthIndex('by_last_check', 'verification_checked_at'),
   healthIndex('by_next_check', 'next_check_at'),
+  healthIndex('by_last_good', 'last_verified_at'),
   healthIndex('by_expiry', 'expires_at'),
   index('by_expiry_warning', ['expiryWarningAt'], '"expiry_warning_at" is not null and "deleted_at" is null'),
   // Of few connections, and also of deleted ones.

@@ -10,7 +10,7 @@ import { Organisation, Project } from '../identity/organisation.entity.ts';
 import type { ConnectionOwner, Tag } from './annotations.ts';
 import { indexes, nameIndexes } from './app-connection-indexes.ts';
 
-/** The results of verifying credentials with the app. `PENDING`: the app has yet to be told of a key of this server. */
+/** The results of verifying credentials with the app. `PENDING`: the app does not know a key of this server yet. */
 export const verificationStatuses = ['VERIFIED', 'REJECTED', 'UNREACHABLE', 'PENDING'] as const;
 
 /** The result of the last verification. */
@@ -34,8 +34,8 @@ export interface StoredUsePolicy {
 }
 
 /**
- * Whether a key of a connection is used: `PENDING`: published, and not used yet. `ACTIVE`: used. `RETIRED`: no longer used,
- * and published until the app has forgotten it.
+ * The states of a key of a connection. `PENDING`: published, and not used yet. `ACTIVE`: used. `RETIRED`: no longer used, and
+ * published until the app has forgotten it.
  */
 export const connectionKeyStates = ['PENDING', 'ACTIVE', 'RETIRED'] as const;
 
@@ -46,7 +46,7 @@ export interface ConnectionKey extends PublicKey {
   retiredAt?: string;
 }
 
-/** Why a check that was due was put off, as it is stored. */
+/** Why a check that was due was postponed, as it is stored. */
 export interface CheckDelay {
   /** When the check was due, in RFC 3339. */
   since: string;
@@ -54,7 +54,7 @@ export interface CheckDelay {
   message: string;
 }
 
-/** Why the app has not added or removed keys when this was tried last, as it is stored. */
+/** Why the last attempt to add or remove keys at the app failed, as it is stored. */
 export interface StoredKeyFailure extends KeyRegistrationFailure {
   /** When it was first found, in RFC 3339. */
   since: string;
@@ -76,7 +76,7 @@ export interface PendingConversion {
   revokeOldToken?: boolean;
 }
 
-/** Credentials that others have replaced, and that this server revokes at the app. The secrets are encrypted with those in use. */
+/** Replaced credentials that this server revokes at the app. Their secrets are encrypted together with those in use. */
 export interface PendingRevocation {
   id: string;
   /** The id of their method. */
@@ -139,7 +139,7 @@ const AppConnectionSchema = defineEntity({
     revocations: p.json<PendingRevocation[]>().nullable(),
     /** When the revocation is tried next; null if there is none. */
     revokeAt: p.datetime(3).nullable(),
-    /** When the schedule of rotations looks at the keys next; null: when the active key is old enough, or one is pending. */
+    /** When the schedule of rotations looks at the keys next, such as to remove a retired one; null: when the active key is old enough, or one is pending. */
     keysDueAt: p.datetime(3).nullable(),
     account: p.json<Record<string, string | null>>().nullable(),
     /** Who may send which requests through the connection; null for the app's first preset. */
@@ -150,7 +150,7 @@ const AppConnectionSchema = defineEntity({
     checkEvery: p.integer().nullable(),
     /** When it is checked next; null until the schedule has a time for it. */
     nextCheckAt: p.datetime(3).nullable(),
-    /** Null if the last check that was due was not put off. */
+    /** Null if the last check that was due was not postponed. */
     checkDelay: p.json<CheckDelay>().nullable(),
     // Lazy and hidden: loaded only where credentials are used, never serialised.
     sealedCredentials: p.text().hidden().lazy(),
@@ -170,10 +170,10 @@ const AppConnectionSchema = defineEntity({
     upstreamRequestId: p.text().nullable(),
     /** What the last verification that succeeded has found out about the credentials. */
     verificationDetails: p.json<VerificationDetails>().nullable(),
-    /** When the credentials end, as far as it is known, unless they are used before; null if it is not. */
+    /** When the credentials end, if they are not used before; null if it is unknown. */
     expiresAt: p.datetime(3).nullable(),
     expiryReason: p.text().$type<ExpiryReason>().nullable(),
-    /** When the next warning of that is given; null after the last one. */
+    /** When the next warning of the end is given; null after the last one. */
     expiryWarningAt: p.datetime(3).nullable(),
     // Loaded only where the row is verified, together with the sealed credentials.
     mac: p

@@ -25,6 +25,7 @@ const codecs = {
   since: createCodecs('since', isoDateTime.nullable()),
   lastCheckAt: createCodecs('lastCheckAt', isoDateTime.nullable()),
   nextCheckAt: createCodecs('nextCheckAt', isoDateTime.nullable()),
+  lastGoodAt: createCodecs('lastGoodAt', isoDateTime.nullable()),
   expiresAt: createCodecs('expiresAt', isoDateTime.nullable()),
 };
 
@@ -35,7 +36,7 @@ export const orderFields = typedKeys(codecs);
 const properties = {
   ...{ name: 'name', createdAt: 'createdAt', updatedAt: 'updatedAt' },
   ...{ since: 'failingSince', lastCheckAt: 'verificationCheckedAt', nextCheckAt: 'nextCheckAt' },
-  expiresAt: 'expiresAt',
+  ...{ lastGoodAt: 'lastVerifiedAt', expiresAt: 'expiresAt' },
 } as const satisfies Record<ConnectionOrder['field'], keyof AppConnection>;
 
 function createCodecs(field: string, valueSchema: z.ZodType<Cursor['value']>) {

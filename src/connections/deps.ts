@@ -68,9 +68,9 @@ export async function rateLimitedOutbound(deps: ConnectionDeps, caller: Caller):
 /** The outbound client of a caller for checks that send nothing, which the rate limit does not count. */
 export function unmeteredOutbound(
   { outbound }: Pick<ConnectionDeps, 'outbound'>,
-  { orgId, id }: Caller,
+  { orgId, globalId: callerId }: Caller,
 ): Outbound {
-  return outbound.onBehalfOf({ orgId, callerId: `${orgId} ${id}` });
+  return outbound.onBehalfOf({ orgId, callerId });
 }
 
 /**

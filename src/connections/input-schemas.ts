@@ -9,7 +9,7 @@ import { type InputIssue, misplacedSecrets, refuseMisplacedSecrets } from './mis
 
 /** The name of a connection, which also appears in URLs. */
 export const connectionName = boundedText(1_024, {
-  notText: 'The name is required.',
+  missing: 'The name is required.',
   tooLong: 'The name must have at most 64 characters.',
 })
   .trim()
@@ -132,7 +132,7 @@ function byMethod<Shape extends z.ZodRawShape>(app: App, shape: Shape) {
   if (!first) throw new TypeError(`The app ${app.id} has no method.`);
   const schema = z
     .discriminatedUnion('method', [first, ...others], {
-      error: `${app.name} has no such method.`,
+      error: `${app.name} has no such method. Give one of ${app.methods.map(({ id }) => id).join(', ')}.`,
     })
     .superRefine(refuseMisplacedSecrets);
   const common = strictObject({ ...shape, ...commonCredentialsSchemas(app) });

@@ -28,8 +28,12 @@ export interface ConnectionFilter {
   createdTo?: Date | null | undefined;
   updatedFrom?: Date | null | undefined;
   updatedTo?: Date | null | undefined;
-  /** Exclusive. */
+  /** Exclusive, as all of these. They are times of the health, without outages of the host; no time is before none. */
   expiresBefore?: Date | null | undefined;
+  sinceBefore?: Date | null | undefined;
+  lastCheckBefore?: Date | null | undefined;
+  nextCheckBefore?: Date | null | undefined;
+  lastGoodBefore?: Date | null | undefined;
 }
 
 /** The validated input of listing connections: filters, order and page. */
@@ -78,6 +82,10 @@ const filter = z
     updatedFrom: dateTime.nullish(),
     updatedTo: dateTime.nullish(),
     expiresBefore: dateTime.nullish(),
+    sinceBefore: dateTime.nullish(),
+    lastCheckBefore: dateTime.nullish(),
+    nextCheckBefore: dateTime.nullish(),
+    lastGoodBefore: dateTime.nullish(),
   })
   .superRefine(({ createdFrom, createdTo, updatedFrom, updatedTo }, context) => {
     const refuse = (to: string, from: string) =>

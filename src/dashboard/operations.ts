@@ -15,6 +15,7 @@ export const connectionFields = graphql(`
     version
     updatedAt
     isPlatformManagedCredentials
+    checkEvery
     credentials {
       instanceUrl
       ... on OktaCredentials {

@@ -1,17 +1,21 @@
 import { createHash } from 'node:crypto';
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
+import { compareVersions } from '../common/compare-versions.ts';
 import { errorField } from '../common/error-field.ts';
 import { StartupError } from '../common/errors.ts';
+import { version } from '../common/server-identity.ts';
 import { inSession, ownerSession, roles, withoutStatementTimeout } from './driver/session.ts';
 import type { DatabaseLocation } from './location.ts';
 import { migrations } from './migrations/list.ts';
 import { describeLocation } from './open-failure.ts';
 import { withStartupLock } from './startup-lock.ts';
 
-/** A row of MikroORM's table of applied migrations, which has a column for the checksum. */
+/** A row of MikroORM's table of applied migrations, to which this server adds columns. */
 interface AppliedMigration {
   name: string;
   checksum: string | null;
+  /** As the version that has the migration declares it. */
+  oldest_server: string | null;
 }
 
 /**
@@ -43,15 +47,16 @@ const createdMeanwhileCodes = new Set(['42P07', '23505']);
  *
  * @param em runs in the transaction that holds the lock, except on the embedded database
  * @param place describes the database for errors
- * @throws StartupError if a newer version has migrated the database, if an applied migration has changed, or if the roles are
+ * @throws StartupError if a newer version has migrated the database and does not accept servers of this one, if an applied migration has changed, or if the roles are
  *   missing
  */
 async function applyMigrations(orm: MikroORM, em: EntityManager, place: string): Promise<void> {
   const checksums = await computeChecksums(orm);
-  await addChecksumColumn(em);
+  await addColumns(em);
   const applied = await em.execute<AppliedMigration[]>(
-    'select "name", "checksum" from "mikro_orm_migrations"',
+    'select "name", "checksum", "oldest_server" from "mikro_orm_migrations"',
   );
+  for (const each of applied) assertNotNewer(each, place);
   assertUnchanged(applied, checksums, place);
   if (applied.some(({ name }) => name === '0005-access')) await assertRoles(em, place);
   // On the connection that holds the lock: it is never idle, and a pooler may have only one.
@@ -62,6 +67,11 @@ async function applyMigrations(orm: MikroORM, em: EntityManager, place: string):
       where "name" = "key" and "checksum" is null`,
     [JSON.stringify(Object.fromEntries(checksums))],
   );
+  await em.execute(
+    `update "mikro_orm_migrations" set "oldest_server" = "value" from json_each_text(?::json)
+      where "name" = "key" and "oldest_server" is distinct from "value"`,
+    [JSON.stringify(Object.fromEntries(migrations.map(({ name, oldestServer }) => [name, oldestServer])))],
+  );
 }
 
 /** The migrations of a database, compared with those of this version, by name. */
@@ -71,8 +81,10 @@ export interface MigrationComparison {
   pending: string[];
   /** Those whose checksum differs. */
   changed: string[];
-  /** Those that this version does not have. */
+  /** Those of newer versions that do not accept servers of this one. */
   unknown: string[];
+  /** Those of newer versions that accept servers of this one. */
+  accepting: string[];
 }
 
 /** Compares the migrations of a database with those of this version, and changes nothing. */
@@ -84,12 +96,26 @@ export async function compareMigrations(orm: MikroORM, em: EntityManager): Promi
   );
   const stored = new Map(rows.map(({ row }) => [row.name, row.checksum ?? null]));
   const names = [...checksums.keys()];
+  const newer = rows.map(({ row }) => row).filter(isNewer);
   return {
     applied: names.filter((name) => stored.has(name)).length,
     pending: names.filter((name) => !stored.has(name)),
     changed: names.filter((name) => stored.get(name) != null && stored.get(name) !== checksums.get(name)),
-    unknown: [...stored.keys()].filter((name) => /^\d{4}-/.test(name) && !checksums.has(name)),
+    unknown: newer.filter((each) => !acceptsThisServer(each)).map(({ name }) => name),
+    accepting: newer.filter(acceptsThisServer).map(({ name }) => name),
   };
+}
+
+/**
+ * Lists the migrations of newer versions that a database has.
+ *
+ * @param em reads as the user that connects
+ */
+export async function listNewerMigrations(em: EntityManager): Promise<string[]> {
+  const rows = await em.execute<{ name: string }[]>(
+    'select "name" from "mikro_orm_migrations" order by "name"',
+  );
+  return rows.filter(isNewer).map(({ name }) => name);
 }
 
 /** Computes the checksum of each migration's statements, in which the amount of white space does not count. */
@@ -104,12 +130,38 @@ async function computeChecksums(orm: MikroORM): Promise<ReadonlyMap<string, stri
   return checksums;
 }
 
-async function addChecksumColumn(em: EntityManager): Promise<void> {
-  const found = await em.execute<object[]>(
-    `select from "pg_attribute" where "attrelid" = 'mikro_orm_migrations'::regclass and "attname" = 'checksum'`,
+const addedColumns = ['checksum', 'oldest_server'];
+
+async function addColumns(em: EntityManager): Promise<void> {
+  const found = await em.execute<{ name: string }[]>(
+    `select "attname" as "name" from "pg_attribute" where "attrelid" = 'mikro_orm_migrations'::regclass`,
   );
-  if (found.length === 0)
-    await em.execute('alter table "mikro_orm_migrations" add column "checksum" text null');
+  for (const column of addedColumns)
+    if (!found.some(({ name }) => name === column))
+      await em.execute(`alter table "mikro_orm_migrations" add column "${column}" text null`);
+}
+
+const knownNames: ReadonlySet<string> = new Set(migrations.map(({ name }) => name));
+
+/** Other programs that use MikroORM in the same schema name their migrations differently. */
+function isNewer({ name }: Pick<AppliedMigration, 'name'>): boolean {
+  return /^\d{4}-/.test(name) && !knownNames.has(name);
+}
+
+function acceptsThisServer({ oldest_server: oldest }: Partial<AppliedMigration>): boolean {
+  return oldest != null && compareVersions(version, oldest) >= 0;
+}
+
+function assertNotNewer(applied: AppliedMigration, place: string): void {
+  if (!isNewer(applied) || acceptsThisServer(applied)) return;
+  const { name, oldest_server: oldest } = applied;
+  if (oldest == null)
+    throw new StartupError(
+      `${place}: a newer version of the server has migrated it (${name}); start that version, or restore a backup from before`,
+    );
+  throw new StartupError(
+    `${place}: this server, ${version}, is older than it by more than one release: the migration ${name} accepts servers from ${oldest} on; start one of those, or restore a backup from before`,
+  );
 }
 
 function assertUnchanged(
@@ -119,12 +171,6 @@ function assertUnchanged(
 ): void {
   for (const { name, checksum } of applied) {
     const expected = checksums.get(name);
-    // Other programs that use MikroORM in the same schema name their migrations differently.
-    if (expected === undefined && /^\d{4}-/.test(name)) {
-      throw new StartupError(
-        `${place}: a newer version of the server has migrated it (${name}); start that version, or restore a backup from before`,
-      );
-    }
     if (expected !== undefined && checksum !== null && checksum !== expected) {
       throw new StartupError(
         `${place}: the migration ${name} has changed since it was applied; start a server with the unchanged migration`,

@@ -50,7 +50,9 @@ function completeInTurns(items: unknown, context: object): unknown {
   return items.map((item: unknown, index) => {
     if (index < itemsPerTurn) return item;
     if (index % itemsPerTurn === 0) {
-      turn = connections.scheduler.waitToContinue(caller?.orgId ?? '').catch(() => undefined);
+      turn = turn
+        .then(() => connections.scheduler.waitToContinue(caller?.orgId ?? ''))
+        .catch(() => undefined);
     }
     return turn.then(() => item);
   });

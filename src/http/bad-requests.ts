@@ -2,16 +2,18 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:ht
 import type { Duplex } from 'node:stream';
 
 /** Headers that may occur once. Of duplicates, Node uses the first; a proxy in front of it may use the last. */
-const singleHeaders = [
-  'Host',
-  'Authorization',
-  'Content-Type',
-  'Content-Encoding',
-  'Idempotency-Key',
-  'Origin',
-  'Sec-Fetch-Site',
-  'Access-Control-Request-Method',
-];
+const singleHeaders: ReadonlyMap<string, string> = new Map(
+  [
+    'Host',
+    'Authorization',
+    'Content-Type',
+    'Content-Encoding',
+    'Idempotency-Key',
+    'Origin',
+    'Sec-Fetch-Site',
+    'Access-Control-Request-Method',
+  ].map((name) => [name.toLowerCase(), name]),
+);
 
 /**
  * Finds headers that a proxy and this server could interpret differently, so that one of them takes the request for a
@@ -19,15 +21,29 @@ const singleHeaders = [
  *
  * @returns the text for the client; undefined if the headers are fine
  */
-export function findHeaderDefect({ headersDistinct, httpVersion }: IncomingMessage): string | undefined {
-  const repeated = singleHeaders.find((name) => (headersDistinct[name.toLowerCase()]?.length ?? 0) > 1);
+export function findHeaderDefect({
+  rawHeaders,
+  headers: { host },
+  httpVersion,
+}: IncomingMessage): string | undefined {
+  const repeated = findRepeated(rawHeaders);
   if (repeated) return `The ${repeated} header occurs more than once. Send it once.`;
-  const [host] = headersDistinct.host ?? [];
   // Health checks of load balancers use HTTP/1.0 without Host.
   if (host === undefined) return httpVersion === '1.0' ? undefined : 'The Host header is missing.';
   return isHost(host)
     ? undefined
     : 'The Host header must be a host name or an IP address, optionally with a port.';
+}
+
+/** A loop, because this runs for every request. `headersDistinct` would make a list of each header. */
+function findRepeated(rawHeaders: readonly string[]): string | undefined {
+  const found: string[] = [];
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = singleHeaders.get(rawHeaders[index]?.toLowerCase() ?? '');
+    if (name && found.includes(name)) return name;
+    if (name) found.push(name);
+  }
+  return undefined;
 }
 
 function isHost(text: string): boolean {

@@ -7,7 +7,7 @@ import { currentSpan, type Tracer } from '../common/tracing.ts';
 import { findHeaderDefect, refuseMalformed } from './bad-requests.ts';
 import { type AddressRange, clientIp } from './client-ip.ts';
 import { LingeringConnections } from './lingering-close.ts';
-import { givenRequestId, logRequest, toLoggedPath } from './request-log.ts';
+import { givenRequestId, logRequest } from './request-log.ts';
 import { startRequestSpan } from './request-span.ts';
 import { securityHeaders } from './security-headers.ts';
 import { serverUrl } from './server-url.ts';
@@ -55,9 +55,8 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     const record = new RequestLogContext(
       givenRequestId(request, trustedProxies) ?? randomUUID(),
       clientIp(request, trustedProxies),
-      toLoggedPath(request.url),
+      request.url,
     );
-    const start = performance.now();
     for (const [name, value] of headerEntries) response.setHeader(name, value);
     response.setHeader('x-request-id', record.id);
     record.span = tracer && startRequestSpan(tracer, request);
@@ -66,7 +65,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
         inFlight.delete(response);
         // A response that was being sent when the server began to stop could not have `Connection: close`.
         if (!http.listening) http.closeIdleConnections();
-        logRequest(log, record, response, start);
+        logRequest(log, record, response);
       });
       const defect = findHeaderDefect(request);
       if (defect) return sendText(response, 400, defect);

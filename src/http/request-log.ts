@@ -24,24 +24,31 @@ const maxPathLength = 200;
  * Returns the path of a URL for the log, without its query. A client can put anything into a path: parts that are not ids and
  * as long as a secret, or have other characters, are replaced by `…`.
  */
-export function toLoggedPath(url = ''): string {
+function toLoggedPath(url = ''): string {
   const [path = ''] = url.split('?', 1);
   const parts = path.slice(0, maxPathLength).split('/');
   return parts.map((part) => (shortWord.test(part) || uuid.test(part) ? part : '…')).join('/');
 }
 
 /** Logs a request that has ended: probes at `debug`, others at `info`. */
-export function logRequest(
-  log: Logger,
-  record: RequestLogContext,
-  response: ServerResponse,
-  startedAt: number,
-): void {
-  const ms = performance.now() - startedAt;
+export function logRequest(log: Logger, record: RequestLogContext, response: ServerResponse): void {
+  const ms = performance.now() - record.startedAt;
   const outcome = record.outcome ?? describeOutcome(response);
   if (requestMeasurements.hasSubscribers && !record.isProbe) publish(record, outcome, ms);
-  const { address, path, operation, orgId, keyId, subject, setupLinkId, database, pool, upstream, span } =
-    record;
+  const {
+    address,
+    url,
+    path = toLoggedPath(url),
+    operation,
+    orgId,
+    keyId,
+    subject,
+    setupLinkId,
+    database,
+    pool,
+    upstream,
+    span,
+  } = record;
   if (span) endRequestSpan(span, record, response, outcome);
   log[record.isProbe ? 'debug' : 'info'](
     {

@@ -50,6 +50,12 @@ export class Caller {
   readonly projectIds: ReadonlySet<string> | null;
   readonly connectionIds: ReadonlySet<string> | null;
   readonly expiresAt: Date | null;
+  /** The id of the caller, unique in the organisation and stable across requests. */
+  readonly id: string;
+  /** As `id`, but unique across organisations. */
+  readonly globalId: string;
+  /** The fields of an audit event that identify the caller. */
+  readonly actor: Readonly<Pick<Caller, 'orgId' | 'keyId' | 'subject'> & { setupLinkId?: string }>;
 
   constructor(identity: Identity) {
     this.orgId = identity.orgId;
@@ -60,18 +66,11 @@ export class Caller {
     this.projectIds = identity.projectIds && new Set(identity.projectIds);
     this.connectionIds = identity.connectionIds ? new Set(identity.connectionIds) : null;
     this.expiresAt = identity.expiresAt;
-  }
-
-  /** The id of the caller, unique in the organisation and stable across requests. */
-  get id(): string {
-    if (this.setupLinkId !== null) return `setup-link:${this.setupLinkId}`;
-    return this.keyId === null ? `subject:${this.subject}` : `key:${this.keyId}`;
-  }
-
-  /** The fields of an audit event that identify the caller. */
-  get actor(): Pick<Caller, 'orgId' | 'keyId' | 'subject'> & { setupLinkId?: string } {
     const { orgId, keyId, subject, setupLinkId } = this;
-    return { orgId, keyId, subject, ...(setupLinkId !== null && { setupLinkId }) };
+    const ownId = keyId === null ? `subject:${subject}` : `key:${keyId}`;
+    this.id = setupLinkId === null ? ownId : `setup-link:${setupLinkId}`;
+    this.globalId = `${orgId} ${this.id}`;
+    this.actor = { orgId, keyId, subject, ...(setupLinkId !== null && { setupLinkId }) };
   }
 
   /** The filter for the connections that the caller may see. */

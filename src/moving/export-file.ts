@@ -9,9 +9,11 @@ import { type AuditDeps, appendEvents, withRequestContext } from '../audit/hash-
 import { errorField } from '../common/error-field.ts';
 import { StartupError } from '../common/errors.ts';
 import { describeFileError } from '../common/file-error.ts';
+import { fsyncParentFolder } from '../common/fsync-parent-folder.ts';
 import { unattributedOrgId } from '../identity/organisations.ts';
 import { createExportKeys } from './export-key.ts';
 import { type ExportedOrganisation, type WriteLine, writeOrganisations } from './export-organisations.ts';
+import { assertNotNewer } from './newer-database.ts';
 import type { Recipient } from './recipient.ts';
 import { sealStream } from './sealed-stream.ts';
 
@@ -46,6 +48,7 @@ export interface ExportReport {
 export async function exportToFile(deps: AuditDeps, request: ExportRequest): Promise<ExportReport> {
   const { file, requestedBy } = request;
   if (existsSync(file)) throw existingFile(file);
+  await assertNotNewer(deps.database);
   // Not the process id: in a container, a killed server and the next one have the same.
   const partial = `${file}.${randomBytes(4).toString('hex')}.partial`;
   const handle = await withFileErrors(file, () => open(partial, 'wx', 0o600));
@@ -54,6 +57,7 @@ export async function exportToFile(deps: AuditDeps, request: ExportRequest): Pro
     await withFileErrors(file, () => handle.sync());
     await recordExport(deps, organisations, requestedBy);
     await withFileErrors(file, async () => moveWithoutReplacing(partial, file));
+    await fsyncParentFolder(file);
     return { file, ...written, organisations };
   } finally {
     await handle.close();

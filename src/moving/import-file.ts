@@ -4,20 +4,26 @@ import { assertIntactTrail } from '../audit/broken-trail.ts';
 import { appendEvent } from '../audit/hash-chain.ts';
 import { StartupError } from '../common/errors.ts';
 import type { Database } from '../database/database.ts';
-import { withoutStatementTimeout } from '../database/driver/session.ts';
 import type { Vault } from '../encryption/vault.ts';
 import { unattributedOrgId } from '../identity/organisations.ts';
-import { discardUnfinishedImport, lockEndOfImport } from './discard-import.ts';
+import {
+  deletedHere,
+  discardUnfinishedImport,
+  isDeleted,
+  lockEndOfImport,
+  mayStoreRows,
+} from './discard-import.ts';
 import { openDataKey } from './export-key.ts';
 import type { ExportedOrganisation } from './export-organisations.ts';
+import { assertNotNewer } from './newer-database.ts';
 import { type PlannedOrganisation, planImport, readBatches } from './plan-import.ts';
 import { type ExportedRow, type ExportFile, hashFile, openExport } from './read-export.ts';
 import {
   describeRow,
   findRows,
   inSnapshot,
+  inTransaction,
   isAuthentic,
-  prepareTransaction,
   readRows,
   type StoredRow,
   signRow,
@@ -61,6 +67,7 @@ interface Deps {
  */
 export async function importFile(deps: Deps, request: ImportRequest): Promise<ImportedOrganisation[]> {
   const { path, isDryRun, replaceUnfinished } = request;
+  await assertNotNewer(deps.database);
   await using file = await openExport(deps.database.asSystem(), deps.vault, path, deps.rootKeyLocation);
   await assertOrigin(file, request.sha256);
   const results = (await planImport(deps, file, replaceUnfinished)).map(
@@ -116,7 +123,11 @@ async function storeOrganisations(
   let opening: Batch[] = [];
   let closing: Batch[] = [];
   const storeOpening = async (orgId: string) => {
-    if (opening.length > 0) await inTransaction(database.asSystem(), (em) => store(em, deps, file, opening));
+    if (opening.length > 0)
+      await inTransaction(database.asSystem(), async (em) => {
+        await store(em, deps, file, { orgId, batches: opening });
+        if (await isDeleted(em, orgId)) throw new StartupError(`organisation ${orgId}: ${deletedHere}`);
+      });
     if (opening.length > 0) database.announce(database.asSystem(), orgId);
     opening = [];
   };
@@ -128,7 +139,7 @@ async function storeOrganisations(
       const { organisation } = batch;
       await inTransaction(database.asSystem(), async (em) => {
         await lockEndOfImport(em);
-        const stored = await store(em, deps, file, closing);
+        const stored = await store(em, deps, file, { orgId, batches: closing });
         await assertSums(em, deps, file, organisation);
         await assertIntactTrail(em, deps.vault, orgId);
         // Another import of the file has stored it meanwhile.
@@ -148,7 +159,7 @@ async function storeOrganisations(
     else {
       await storeOpening(orgId);
       const em = batch.table.insertedBy === 'tenant' ? database.forOrganisation(orgId) : database.asSystem();
-      await inTransaction(em, (tx) => store(tx, deps, file, [batch]));
+      await inTransaction(em, (tx) => store(tx, deps, file, { orgId, batches: [batch] }));
     }
   }
 }
@@ -158,21 +169,17 @@ interface Batch {
   rows: ExportedRow[];
 }
 
-function inTransaction(em: EntityManager, task: (em: EntityManager) => Promise<unknown>): Promise<void> {
-  const run = async (tx: EntityManager) => {
-    await prepareTransaction(tx);
-    await task(tx);
-  };
-  return withoutStatementTimeout(() => em.transactional(run));
-}
-
-/** Stores the rows that are not here, and returns their number. Another import may store the same ones at the same time. */
+/**
+ * Stores the rows that are not here, and returns their number. Another import may store the same ones at the same time, and may have
+ * finished the organisation.
+ */
 async function store(
   em: EntityManager,
   deps: Deps,
   file: ExportFile,
-  batches: readonly Batch[],
+  { orgId, batches }: { orgId: string; batches: readonly Batch[] },
 ): Promise<number> {
+  if (!(await mayStoreRows(em, orgId))) return 0;
   const macs = await deps.vault.rowMacs(em);
   let stored = 0;
   for (const { table, rows } of batches) {

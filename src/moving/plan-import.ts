@@ -1,11 +1,17 @@
-import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Database } from '../database/database.ts';
 import type { Vault } from '../encryption/vault.ts';
-import { OrganisationDeletion } from '../identity/organisation-deletion.entity.ts';
-import { isImportUnfinished } from './discard-import.ts';
+import { deletedHere, isDeleted, isImportUnfinished } from './discard-import.ts';
 import type { ExportedOrganisation } from './export-organisations.ts';
 import { type ExportedRow, type ExportFile, type ExportItem, readExport } from './read-export.ts';
-import { batchRows, describeRow, findRows, formatContent, inSnapshot, withFingerprints } from './rows.ts';
+import {
+  batchRows,
+  describeRow,
+  findRows,
+  formatContent,
+  inSnapshot,
+  type StoredRow,
+  withFingerprints,
+} from './rows.ts';
 import { damagedFile } from './sealed-stream.ts';
 import type { MovedTable } from './tables.ts';
 
@@ -40,34 +46,45 @@ export async function planImport(
   replaceUnfinished: boolean,
 ): Promise<PlannedOrganisation[]> {
   const plans: PlannedOrganisation[] = [];
-  let existing = 0;
-  let conflicts: string[] = [];
+  let found = nothing;
   for await (const batch of readBatches(file)) {
     if ('organisation' in batch) {
       const { organisation } = batch;
       const em = stores.database.asSystem();
       const isUnfinished = await isImportUnfinished(em, organisation.id);
       const replacesUnfinished = isUnfinished && replaceUnfinished;
-      if (replacesUnfinished) [existing, conflicts] = [0, []];
-      conflicts.push(...(await findDeletion(em, organisation.id)));
-      if (isUnfinished && conflicts.length > 0) conflicts.unshift(unfinishedImport);
-      conflicts = conflicts.slice(0, maxConflicts);
-      plans.push({ organisation, existing, conflicts, replacesUnfinished });
-      existing = 0;
-      conflicts = [];
+      const existing = replacesUnfinished ? 0 : found.existing;
+      const conflicts = [...found.foreign, ...(replacesUnfinished ? [] : found.own)];
+      if (await isDeleted(em, organisation.id)) conflicts.push(deletedHere);
+      if (isUnfinished && !replacesUnfinished && conflicts.length > 0) conflicts.unshift(unfinishedImport);
+      plans.push({
+        organisation,
+        existing,
+        conflicts: conflicts.slice(0, maxConflicts),
+        replacesUnfinished,
+      });
+      found = nothing;
     } else {
-      const compared = await compare(stores, file, batch.table, batch.rows);
-      existing += compared.existing;
-      conflicts.push(...compared.conflicts.slice(0, maxConflicts));
+      const { existing, foreign, own } = await compare(stores, file, batch);
+      found = {
+        existing: found.existing + existing,
+        foreign: [...found.foreign, ...foreign].slice(0, maxConflicts),
+        own: [...found.own, ...own].slice(0, maxConflicts),
+      };
     }
   }
   return plans;
 }
 
+/** Rows of one table of an organisation. */
+interface RowBatch {
+  orgId: string;
+  table: MovedTable;
+  rows: ExportedRow[];
+}
+
 /** Rows of one table of an organisation, or the end of the organisation. */
-export type ExportBatch =
-  | { orgId: string; table: MovedTable; rows: ExportedRow[] }
-  | { organisation: ExportedOrganisation };
+export type ExportBatch = RowBatch | { organisation: ExportedOrganisation };
 
 /** Reads the rows of an export in batches. */
 export async function* readBatches(file: ExportFile): AsyncGenerator<ExportBatch> {
@@ -95,17 +112,31 @@ function isBoundary(item: ExportItem, rows: readonly ExportedRow[]): boolean {
   return item.kind !== 'row' || rows.at(0)?.table !== item.row.table || rows.length === batchRows;
 }
 
+/** What is in the database already of an organisation in an export. */
+interface Found {
+  /** The number of rows with the same content. */
+  existing: number;
+  /** One line for each row of another organisation that has the place of one in the export. */
+  foreign: readonly string[];
+  /** One line for each row of the organisation with other content. */
+  own: readonly string[];
+}
+
+const nothing: Found = { existing: 0, foreign: [], own: [] };
+
 async function compare(
   { database, vault }: Stores,
   { keys }: ExportFile,
-  table: MovedTable,
-  rows: readonly ExportedRow[],
-): Promise<{ existing: number; conflicts: string[] }> {
+  { orgId, table, rows }: RowBatch,
+): Promise<Found> {
   const found = await inSnapshot(database.asSystem(), (em) => findRows(em, table, rows));
   const stored = new Map(
     (await withFingerprints(vault, keys, table, found)).map((row) => [describeRow(table, row), row]),
   );
-  const conflicts: string[] = [];
+  const foreign: string[] = [];
+  const own: string[] = [];
+  const add = ({ text }: StoredRow, conflict: string) =>
+    (JSON.parse(text)[table.organisation] === orgId ? own : foreign).push(conflict);
   let existing = 0;
   for (const row of rows) {
     const name = describeRow(table, row);
@@ -113,17 +144,12 @@ async function compare(
     stored.delete(name);
     if (!same) continue;
     if (formatContent(same) === formatContent(row)) existing += 1;
-    else conflicts.push(`${name} is here with other content`);
+    else add(same, `${name} is here with other content`);
   }
-  for (const name of stored.keys())
-    conflicts.push(`${name} is here with the ${table.unique} of another row of the export`);
-  return { existing, conflicts };
+  for (const [name, row] of stored)
+    add(row, `${name} is here with the ${table.unique} of another row of the export`);
+  return { existing, foreign, own };
 }
 
 const unfinishedImport =
   'an import of another export of it was not finished here; import that file again, or this one with --replace-unfinished';
-
-async function findDeletion(em: EntityManager, id: string): Promise<string[]> {
-  const deletion = await em.findOne(OrganisationDeletion, { id, startedAt: { $ne: null } });
-  return deletion ? ['it was deleted here, and its id is not used again'] : [];
-}

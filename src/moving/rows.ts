@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { IsolationLevel } from '@mikro-orm/core';
 import type { EntityManager } from '@mikro-orm/postgresql';
+import { errorField } from '../common/error-field.ts';
+import { StartupError } from '../common/errors.ts';
 import { withoutStatementTimeout } from '../database/driver/session.ts';
 import type { DataKey } from '../encryption/data-key.entity.ts';
 import type { Authenticated, RowMacs } from '../encryption/row-macs.ts';
@@ -77,8 +79,34 @@ export function inSnapshot<T>(em: EntityManager, task: (em: EntityManager) => Pr
   return withoutStatementTimeout(() => em.transactional(run, options));
 }
 
+/** PostgreSQL's `foreign_key_violation`. */
+const foreignKeyViolation = '23503';
+
+/**
+ * Runs a task that stores rows in one transaction, in which times have one form.
+ *
+ * @throws StartupError if rows to which the others refer are no longer here
+ */
+export async function inTransaction(
+  em: EntityManager,
+  task: (em: EntityManager) => Promise<unknown>,
+): Promise<void> {
+  const run = async (tx: EntityManager) => {
+    await prepareTransaction(tx);
+    await task(tx);
+  };
+  try {
+    await withoutStatementTimeout(() => em.transactional(run));
+  } catch (error) {
+    if (errorField(error, 'code') !== foreignKeyViolation) throw error;
+    throw new StartupError(
+      'an organisation was deleted here meanwhile, or another import with --replace-unfinished deletes what this one stores; try it with --dry-run',
+    );
+  }
+}
+
 /** Lets a transaction take its time, and gives times one form in it. */
-export async function prepareTransaction(em: EntityManager): Promise<void> {
+async function prepareTransaction(em: EntityManager): Promise<void> {
   await em.execute(`select set_config('timezone', 'UTC', true), set_config('statement_timeout', '0', true)`);
 }
 

@@ -49,10 +49,15 @@ export class DpopKey {
   }
 }
 
-/** Reads the nonce in the headers of any response; undefined if there is none that can be sent back. */
+/**
+ * Reads the nonce in the headers of any response; undefined if there is none that can be sent back. Proxies can repeat a header, and
+ * its values are a list or joined by a comma and a space, which no nonce contains.
+ */
 export function readNonce(
   headers: Readonly<Record<string, string | readonly string[] | undefined>>,
 ): string | undefined {
-  const nonce = headers['dpop-nonce'];
-  return typeof nonce === 'string' && validNonce.test(nonce) ? nonce : undefined;
+  const values = headers['dpop-nonce'];
+  if (values === undefined) return undefined;
+  const nonces = [values].flat().flatMap((value) => value.split(', '));
+  return nonces.findLast((nonce) => validNonce.test(nonce));
 }

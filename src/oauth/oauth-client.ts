@@ -69,7 +69,8 @@ export class OAuthClient {
     const { token, type } = await this.getToken(outbound);
     if (type === 'Bearer') return { headers: { authorization: `Bearer ${token.reveal()}` }, token };
     const key = await this.#dpopKey;
-    const proof = await key.prove({ ...request, accessToken: token, nonce: this.#resourceNonce });
+    const { method, url } = request;
+    const proof = await key.prove({ method, url, accessToken: token, nonce: this.#resourceNonce });
     return { headers: { authorization: `DPoP ${token.reveal()}`, dpop: proof }, token };
   }
 

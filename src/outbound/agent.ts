@@ -10,7 +10,7 @@ export function lazyAgent(settings: ConnectorSettings) {
       agent ??= createAgent(settings);
       return agent;
     },
-    destroy: async () => agent?.destroy(),
+    destroy: async (reason: Error) => agent?.destroy(reason),
   };
 }
 

@@ -65,8 +65,8 @@ export interface Slot extends Disposable {
 interface Limit {
   key: string;
   max: number;
-  /** The message of the error when the limit is reached. */
-  message: () => string;
+  /** Which other requests reach it, for the message of the error. */
+  others: string;
 }
 
 /** Limits the concurrent requests of an outbound client. */
@@ -93,7 +93,7 @@ export class Bulkhead {
     const full = limits.find(({ key, max }) => (this.#counts.get(key) ?? 0) >= max);
     if (full) {
       const retryAt = new Date(currentTimeMs() + this.#timeoutMs);
-      throw new OutboundError('BUSY', full.message(), { retryAt });
+      throw new OutboundError('BUSY', `${full.max} other requests ${full.others}`, { retryAt });
     }
     let holders = 0;
     const release = () => {
@@ -129,31 +129,23 @@ function limitsFor(
   requester: Requester | undefined,
 ): readonly Limit[] {
   const limits = [
-    {
-      key: `host ${host}`,
-      max: perHost,
-      message: () => `${perHost} other requests are waiting for this host`,
-    },
-    { key: 'all', max: total, message: () => `${total} other requests are waiting for other hosts` },
+    { key: `host ${host}`, max: perHost, others: 'are waiting for this host' },
+    { key: 'all', max: total, others: 'are waiting for other hosts' },
   ];
   if (!requester) return limits;
   const { orgId, callerId } = requester;
+  const ofCaller = 'of this API key or token are waiting for their hosts';
   return [
-    {
-      key: `caller ${callerId}`,
-      max: perCaller,
-      message: () => `${perCaller} other requests of this API key or token are waiting for their hosts`,
-    },
+    { key: `caller ${callerId}`, max: perCaller, others: ofCaller },
     {
       key: `organisation ${orgId} ${host}`,
       max: perOrganisationAndHost,
-      message: () =>
-        `${perOrganisationAndHost} other requests of this organisation are waiting for this host`,
+      others: 'of this organisation are waiting for this host',
     },
     {
       key: `organisation ${orgId}`,
       max: perOrganisation,
-      message: () => `${perOrganisation} other requests of this organisation are waiting for their hosts`,
+      others: 'of this organisation are waiting for their hosts',
     },
     ...limits,
   ];

@@ -77,6 +77,7 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
 
   /** Chooses the agent and origin for a URL, and checks addresses: lookups run only for names. */
   function route(url: URL): { agent: 'guarded' | 'trusted'; origin: string; isOverridden?: boolean } {
+    if (closing.signal.aborted) throw aborted();
     const override = settings.originOverrides?.get(url.origin);
     if (override !== undefined) return { agent: 'trusted', origin: override, isOverridden: true };
     if (settings.trustedHosts.has(hostPort(url))) return { agent: 'trusted', origin: url.origin };
@@ -125,7 +126,7 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
       const handler = new BufferedResponseHandler({
         timeoutMs: Math.min(timeoutMs, ownTimeoutMs),
         maxBytes: maxBodyBytes,
-        signals: [signal, closing.signal],
+        signals: [signal],
         onSend,
         ignoresBody,
       });
@@ -152,7 +153,7 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
         const handler = new StreamedResponseHandler({
           limits: streamLimits,
           createTransform,
-          signals: [...signals, closing.signal],
+          signals,
           onSend,
           onEnd: () => slot?.[Symbol.dispose](),
         });
@@ -179,11 +180,15 @@ export function createOutbound(settings: OutboundSettings): OutboundClient {
     onBehalfOf: clientFor,
     listCertificates: () => certificates.list(),
     async close() {
-      closing.abort(new OutboundError('ABORTED', 'the request was aborted'));
+      closing.abort(aborted());
       const agents = [buffered, streamed].flatMap(({ agents: { guarded, trusted } }) => [guarded, trusted]);
-      await Promise.all(agents.map((agent) => agent.destroy()));
+      await Promise.all(agents.map((agent) => agent.destroy(aborted())));
     },
   };
+}
+
+function aborted(): OutboundError {
+  return new OutboundError('ABORTED', 'the request was aborted');
 }
 
 /** @throws OutboundError `REQUEST_TOO_LARGE` if the headers announce a body that is too large */

@@ -85,7 +85,8 @@ export async function openMailSender({ url, from }: MailSettings): Promise<MailS
         const signal = AbortSignal.timeout(totalTimeoutMs);
         const { response } = await transport.sendMail({
           ...mail,
-          headers: listHeaders(unsubscribeUrl),
+          // Programs that answer e-mails for people who are away do not answer this (RFC 3834).
+          headers: { 'Auto-Submitted': 'auto-generated', ...listHeaders(unsubscribeUrl) },
           signal,
         });
         return { status: Number.parseInt(response, 10) || 250, error: null };

@@ -1,6 +1,6 @@
 import { timed } from '../common/log.ts';
 import { upstreamMeasurements } from '../common/measurements.ts';
-import { type SpanDescription, traced } from '../common/tracing.ts';
+import { type Span, type SpanDescription, traced } from '../common/tracing.ts';
 import { OutboundError } from './outbound-error.ts';
 
 /**
@@ -16,11 +16,7 @@ export function measured<Response extends { status: number }>(
 ): Promise<Response> {
   return traced(
     () => describeRequest(method, url, path),
-    async (span) => {
-      const response = await publishing(send);
-      span?.set({ 'http.response.status_code': response.status });
-      return response;
-    },
+    (span) => publishing(send, span),
   );
 }
 
@@ -39,14 +35,17 @@ function describeRequest(method: string, { hostname, port, protocol }: URL, path
 
 async function publishing<Response extends { status: number }>(
   send: () => Promise<Response>,
+  span: Span | undefined,
 ): Promise<Response> {
-  if (!upstreamMeasurements.hasSubscribers) return timed('upstream', send);
   const startedAt = performance.now();
-  const publish = (outcome: string) =>
+  const publish = (outcome: string) => {
+    if (!upstreamMeasurements.hasSubscribers) return;
     upstreamMeasurements.publish({ outcome, ms: performance.now() - startedAt });
+  };
   try {
     const response = await timed('upstream', send);
     publish(`${Math.floor(response.status / 100)}xx`);
+    span?.set({ 'http.response.status_code': response.status });
     return response;
   } catch (error) {
     publish(error instanceof OutboundError ? error.reason : 'UNKNOWN');

@@ -72,26 +72,31 @@ export class LeasedRateLimiter {
     this.#shared = database.systemConnection;
   }
 
+  /** Takes a point that this server has leased. Returns whether there was one. */
+  takeLeased(key: string): boolean {
+    const lease = this.#getLease(key);
+    if (lease.until <= currentTimeMs()) {
+      lease.remaining = 0;
+      lease.isExhausted = false;
+    }
+    if (lease.remaining === 0) return false;
+    lease.remaining -= 1;
+    if (lease.remaining <= this.#rate.leaseSize / 4 && lease.remaining > 0) void this.#refill(key, lease);
+    return true;
+  }
+
   /**
-   * Takes a point.
+   * Takes a point, and leases more if it has to.
    *
    * @returns undefined, or the time of the next point if there is none
    */
   async consume(key: string): Promise<Date | undefined> {
     const lease = this.#getLease(key);
-    for (;;) {
-      if (lease.until <= currentTimeMs()) {
-        lease.remaining = 0;
-        lease.isExhausted = false;
-      }
-      if (lease.remaining > 0) {
-        lease.remaining -= 1;
-        if (lease.remaining <= this.#rate.leaseSize / 4 && lease.remaining > 0) void this.#refill(key, lease);
-        return undefined;
-      }
+    while (!this.takeLeased(key)) {
       if (lease.isExhausted) return new Date(lease.until);
       await this.#refill(key, lease);
     }
+    return undefined;
   }
 
   #getLease(key: string): Lease {

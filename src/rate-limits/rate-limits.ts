@@ -47,7 +47,7 @@ export function createRateLimits(options: Omit<RateLimiterDeps, 'outage'>, rates
   const deps = { ...options, outage: { until: 0 } };
   const createCheck = (name: string, rate: Rate, message: string) => {
     const limiter = new LeasedRateLimiter({ ...rate, name, windowSeconds }, deps);
-    return async (key: string) => {
+    const wait = async (key: string) => {
       const retryAt = await limiter.consume(key);
       if (retryAt)
         throw rateLimitedError(
@@ -55,6 +55,7 @@ export function createRateLimits(options: Omit<RateLimiterDeps, 'outage'>, rates
           retryAt,
         );
     };
+    return (key: string) => (limiter.takeLeased(key) ? undefined : wait(key));
   };
   // The names are stored in the database as prefixes of keys, so that servers of different versions share the counts.
   const unauthenticated = createCheck(
@@ -93,23 +94,23 @@ export function createRateLimits(options: Omit<RateLimiterDeps, 'outage'>, rates
     checkUnauthenticated: async (address) => unauthenticated(networkPrefix(address)),
     checkFailedAuthentication: async (address) => failedAuthentication(networkPrefix(address)),
     checkCaller: async (caller) => {
-      await request(callerKey(caller));
+      await request(caller.globalId);
       await organisation(caller.orgId);
     },
     checkOutbound: async (caller) => {
-      await outbound(callerKey(caller));
+      await outbound(caller.globalId);
       await outboundOfOrganisation(caller.orgId);
     },
     checkUse: async (caller) => {
-      await use(callerKey(caller));
+      await use(caller.globalId);
       await useOfOrganisation(caller.orgId);
     },
     checkChange: async (caller) => {
-      await change(callerKey(caller));
+      await change(caller.globalId);
       await changeOfOrganisation(caller.orgId);
     },
     openSubscription: (caller) => {
-      const key = callerKey(caller);
+      const key = caller.globalId;
       const count = openSubscriptions.get(key) ?? 0;
       if (count >= rates.subscriptions) throw tooManySubscriptionsError(rates.subscriptions);
       openSubscriptions.set(key, count + 1);
@@ -136,11 +137,6 @@ export async function purgeExpiredWindows(
     params: [currentTimeMs()],
   };
   return deleteInBatches(database, expired, signal);
-}
-
-/** Returns a key that is unique to a caller across organisations. */
-function callerKey({ orgId, id }: Caller): string {
-  return `${orgId} ${id}`;
 }
 
 /** Returns the /64 network of an IPv6 address, because a client usually controls all 2⁶⁴ addresses of it. */

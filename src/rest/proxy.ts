@@ -47,8 +47,9 @@ export function findProxyHost(
   { url = '', headers: { host = '' } }: Pick<IncomingMessage, 'url' | 'headers'>,
   proxyDomain: string | undefined,
 ): ProxyTarget | undefined {
+  if (!proxyDomain || !url.startsWith('/')) return undefined;
   const [, id, domain] = subdomain.exec(host) ?? [];
-  if (!proxyDomain || !id || domain?.toLowerCase() !== proxyDomain || !url.startsWith('/')) return undefined;
+  if (!id || domain?.toLowerCase() !== proxyDomain) return undefined;
   const [path = ''] = url.split('?', 1);
   return { connectionId: id.toLowerCase(), path, query: url.slice(path.length), prefix: '' };
 }

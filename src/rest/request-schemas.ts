@@ -90,6 +90,11 @@ export function listAllQuery(apps: readonly App[]) {
   });
 }
 
+const healthTime = (member: string) =>
+  timestamp.optional().meta({
+    description: `Only connections with \`${member}\` of the health before this time, without outages of the host.`,
+  });
+
 const listed = {
   projectId: projectId.meta({
     description:
@@ -117,9 +122,13 @@ const listed = {
   expiresBefore: timestamp.optional().meta({
     description: 'Only connections whose credentials end before this time, also in the past.',
   }),
+  sinceBefore: healthTime('since'),
+  lastCheckBefore: healthTime('lastCheckAt'),
+  nextCheckBefore: healthTime('nextCheckAt'),
+  lastGoodBefore: healthTime('lastGoodAt'),
   orderBy: z.enum(orderFields).optional().meta({
     description:
-      'The member to sort by. Default: `name`. `since`, `lastCheckAt`, `nextCheckAt` and `expiresAt` are those of the health, without outages of the host; null is later than every time.',
+      'The member to sort by. Default: `name`. `since`, `lastCheckAt`, `nextCheckAt`, `lastGoodAt` and `expiresAt` are those of the health, without outages of the host; null is later than every time.',
   }),
   direction: z.enum(['asc', 'desc']).optional().meta({ description: 'The sort direction. Default: `asc`.' }),
   ...pageQuery(

@@ -8,6 +8,7 @@ import { traced } from '../common/tracing.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import { createDisconnectSignal } from '../http/disconnect-signal.ts';
 import { assertNoBody, hasBody, readJsonBody } from '../http/json-body.ts';
+import { setInputMessages } from './input-messages.ts';
 import { describeProblem } from './problem.ts';
 import { findRoute, type RestResponse, type Route } from './route.ts';
 import { createRestApi } from './routes.ts';
@@ -30,6 +31,7 @@ export interface RestOptions {
 export function createRest(options: RestOptions) {
   const { connections, administration, log, basePath } = options;
   const { routes } = createRestApi(connections, administration, basePath);
+  setInputMessages();
 
   return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     try {

@@ -99,7 +99,8 @@ export function route<R extends RequestSchemas, A extends z.ZodType>(
         // Without the part of the request (`query`, `body` …): the names of fields are unique.
         return { path: names.slice(1), message: reasons.get(JSON.stringify(names)) ?? message };
       });
-      throw validationError(issues);
+      // Several rules of a schema can have one message.
+      throw validationError([...new Map(issues.map((issue) => [JSON.stringify(issue), issue])).values()]);
     },
   };
 }

@@ -161,10 +161,10 @@ export function createSetupRoutes(deps: ConnectionDeps): Route[] {
 function setupCredentials({ apps }: ConnectionDeps) {
   const methods = apps.flatMap(({ methods }) => methods);
   const secret = z
-    .string({ error: 'A secret is text.' })
+    .string()
     .transform((value) => new Secret(value))
     .optional();
-  const text = z.string({ error: 'The value is text.' }).optional();
+  const text = z.string().optional();
   const withSchema = (fields: object, schema: typeof secret | typeof text) =>
     Object.keys(fields).map((name) => [name, schema] as const);
   return strictObject(

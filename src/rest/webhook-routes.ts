@@ -223,8 +223,8 @@ function messageRoutes(deps: ConnectionDeps): Route[] {
         path: `${path}/:id/redeliver`,
         id: 'redeliverWebhooks',
         summary:
-          'Sends messages of an endpoint again that were delivered or have failed. They keep their `webhook-id`. ' +
-          'Scope: webhooks:write.',
+          'Sends messages of an endpoint again that were delivered or have failed, at once those that wait for their next ' +
+          'attempt. They keep their `webhook-id`. Scope: webhooks:write.',
         schemas: { path: idPath, query: noQuery, body: redeliverBody },
         response: z.object({
           count: z.int().meta({

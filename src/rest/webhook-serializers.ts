@@ -65,7 +65,7 @@ export const messageResponse = z
     status: messageStatus.meta({ description: 'The state.' }),
     nextAttemptAt: time.nullable().meta({
       description:
-        'The time of the next attempt, if no earlier message of the connection waits; null if there is none.',
+        'The time of the next attempt, if no earlier message of the connection waits and the endpoint is enabled; null if there is none.',
     }),
     attempts: z
       .array(

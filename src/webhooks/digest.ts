@@ -1,6 +1,7 @@
 import { currentTimeMs } from '../common/clock.ts';
 import { parseCertificateTarget } from '../connections/certificate-target.ts';
 import type { BodyInput } from './body.ts';
+import { describeExpiry } from './describe-expiry.ts';
 import type { WebhookEventType } from './event-types.ts';
 import type { WebhookEndpoint } from './webhook-endpoint.entity.ts';
 
@@ -68,7 +69,7 @@ export function describeForPeople(
   const isGone = type === 'connection.deleted' || type === 'connection.purged';
   const isFailing = type === 'connection.failing' && connection?.verificationMessage;
   return [
-    `${time}  ${subject} ${predicates[type]}.`,
+    `${time}  ${subject} ${describeExpiry(event, formatMinute) ?? `${predicates[type]}.`}`,
     ...(isFailing ? [connection.verificationMessage, connection.verificationRemedy] : []),
     ...(connectionId && !isGone ? [`${publicUrl}/#/${page}/${connectionId}`] : []),
   ]

@@ -17,7 +17,7 @@ const formats = typedKeys(webhookFormats);
 
 /** The URL of a receiver. The outbound client, not this schema, decides whether the address may be connected to. */
 const url = boundedText(maxUrlLength, {
-  notText: 'The URL is required.',
+  missing: 'The URL is required.',
   tooLong: `The URL has at most ${maxUrlLength} characters.`,
 })
   .trim()

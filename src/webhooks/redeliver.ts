@@ -32,12 +32,13 @@ export interface Redelivered {
 }
 
 /**
- * Sends messages of an endpoint again, with the ids that they have. Those that wait are not changed.
+ * Sends messages of an endpoint again, with the ids that they have. Those that wait for their next attempt are sent at once; those
+ * that wait for their first one are not changed.
  *
  * Of more than a thousand, the oldest are sent.
  *
  * @throws AppError `FORBIDDEN`, `NOT_FOUND` (the endpoint or the message), `RATE_LIMITED`, `BAD_USER_INPUT` (the endpoint is
- *   disabled, or the input names neither a message nor a time)
+ *   disabled, or the input names neither a message nor a time, or a span that ends before it begins)
  */
 export async function redeliverWebhookMessages(
   deps: ConnectionDeps,
@@ -50,17 +51,19 @@ export async function redeliverWebhookMessages(
       const message = 'Name either a message, or the time from which on messages are sent again.';
       throw validationError([{ path: ['messageId'], message }]);
     }
+    if (from && to && from >= to)
+      throw validationError([{ path: ['to'], message: '"to" must be later than "from".' }]);
     const where = {
       ...{ orgId, endpointId },
       ...(messageId == null
         ? {
-            status: { $ne: 'PENDING' as const },
+            $or: [{ status: { $ne: 'PENDING' as const } }, { attempts: { $gt: 0 } }],
             occurredAt: { $gte: from as Date, $lt: to ?? currentTime() },
           }
         : { id: messageId }),
     };
     const found = await deps.database.forOrganisation(orgId).find(WebhookMessage, where, {
-      fields: ['id', 'status', 'occurredAt'],
+      fields: ['id', 'status', 'attempts', 'occurredAt'],
       orderBy: { occurredAt: 'asc', seq: 'asc', type: 'asc' },
       limit: maxRedelivered + 1,
     });
@@ -72,7 +75,7 @@ export async function redeliverWebhookMessages(
     const nextFrom = found[maxRedelivered]?.occurredAt;
     const ids = found
       .slice(0, maxRedelivered)
-      .filter(({ status }) => status !== 'PENDING')
+      .filter(({ status, attempts }) => status !== 'PENDING' || attempts > 0)
       .map(({ id }) => id);
     const update: SqlStatement = {
       sql: `update webhook_message set status = 'PENDING', attempts = 0, failed_since = null, next_attempt_at = ?

@@ -53,7 +53,7 @@ export async function storeDelivered(
 
 /**
  * Stores that an attempt has failed, of one message or of all in a digest. An endpoint that has done nothing but fail for three
- * days is disabled.
+ * days is disabled, or since the first attempt of a message that has had its last one, which can be some hours less.
  *
  * @param endpoint its `failingSince` and `disabledAt` are updated
  * @returns as `storeDelivered`
@@ -74,9 +74,14 @@ export async function storeFailure(
   });
   const isCurrent = await update(deps, endpoint, rows);
   const isGone = failed.some(({ result }) => result.status === gone);
+  const { failingSince } = endpoint;
+  const hasUsedAllAttempts = rows.some(
+    (row) => 'status' in row && failingSince != null && row.failedSince >= failingSince,
+  );
   // An endpoint that was changed meanwhile has perhaps another address, or none any more. The failure of one owner's address says
   // nothing about those of other owners.
-  if (isCurrent && !isForOwners(endpoint)) await recordFailure(deps, endpoint, now, isGone);
+  if (isCurrent && !isForOwners(endpoint))
+    await recordFailure(deps, endpoint, now, isGone || hasUsedAllAttempts);
   return isCurrent;
 }
 
@@ -118,7 +123,7 @@ async function recordFailure(
   deps: QueueDeps,
   endpoint: WebhookEndpoint,
   now: Date,
-  isGone: boolean,
+  isLast: boolean,
 ): Promise<void> {
   const { id, orgId } = endpoint;
   if (!endpoint.failingSince) {
@@ -128,7 +133,7 @@ async function recordFailure(
       .nativeUpdate(WebhookEndpoint, { id, orgId }, { failingSince: now });
   }
   const failingMs = now.getTime() - endpoint.failingSince.getTime();
-  if (isGone || failingMs >= maxFailingMs) await disable(deps, endpoint, now);
+  if (isLast || failingMs >= maxFailingMs) await disable(deps, endpoint, now);
 }
 
 async function disable(deps: QueueDeps, endpoint: WebhookEndpoint, now: Date): Promise<void> {

@@ -4,7 +4,7 @@ import { currentTime } from '../common/clock.ts';
 import { toMailbox } from './mail-limit.ts';
 import { MailOptOut } from './mail-opt-out.entity.ts';
 
-/** An address, and the organisation whose e-mails it gets. */
+/** An address, and the organisation that sends e-mails to it. */
 export interface Subscription {
   orgId: string;
   /** As `toMailbox` returns it. */
@@ -25,7 +25,7 @@ export async function toUnsubscribePath(
 ): Promise<string> {
   const subscription = { orgId, address: toMailbox(address) };
   const mac = (await vault.rowMacs(database.asSystem())).mac('unsubscribe', subscription);
-  // In one part with the MAC, so that the log has neither.
+  // Address and MAC share a segment of the path, which the log leaves out.
   return `/unsubscribe/${orgId}/${Buffer.from(subscription.address).toString('base64url')}.${mac}`;
 }
 
@@ -62,8 +62,8 @@ export async function hasUnsubscribed(
 }
 
 /**
- * Stops the e-mails of an organisation to an address, or lets it get them again, with an audit event. It does nothing if that is so
- * already.
+ * Stops the e-mails of an organisation to an address, or resumes them, with an audit event. It does nothing if the address has that
+ * state already.
  *
  * @throws AppError `ORGANISATION_DISABLED`
  */
@@ -78,8 +78,8 @@ export function setUnsubscribed(
   });
   return storeWithEvents<void>(deps, orgId, {
     prepare: async (em) => {
-      const isKnown = (await em.count(MailOptOut, { orgId, address })) > 0;
-      if (isKnown === isUnsubscribed) return { events: [], result: undefined };
+      const isOptedOut = (await em.count(MailOptOut, { orgId, address })) > 0;
+      if (isOptedOut === isUnsubscribed) return { events: [], result: undefined };
       if (isUnsubscribed) {
         const row = { orgId, address, at: currentTime() };
         return { events: [event], inserts: [[MailOptOut, row]], result: undefined };

@@ -26,6 +26,16 @@ export async function expectAccessible(page: Page, screen: string): Promise<void
       ),
     )
     .toBe(true);
+  // Mantine names a dialog in an effect, shortly after it is in the document.
+  await expect
+    .poll(
+      () =>
+        page.evaluate(
+          "document.querySelectorAll('[role=dialog]:not([aria-labelledby], [aria-label])').length",
+        ),
+      { message: `${screen}: dialogs without a name` },
+    )
+    .toBe(0);
   if (await page.evaluate("typeof axe === 'undefined'")) await page.evaluate(await readFile(axe, 'utf8'));
   const { violations } = await page.evaluate<Findings>(
     // Only an experimental rule, which is off, uses the style sheets that `preload` fetches.

@@ -12,8 +12,8 @@ import { createLog } from '../../src/common/log.ts';
 import { readConfig } from '../../src/config/read-config.ts';
 import { type ProgramResult, type ServerProcess, stderrOfFailedStart } from './process.ts';
 
-// What a process of its own does, in the process of the test: without the second that a process takes to load the server.
-// Some tests of each program start a process nevertheless, for what only a process has: signals, exit codes, streams.
+// Runs the programs and the server in the process of the test, because a process of their own takes a second to load the server.
+// Tests of what only a process has (signals, exit codes, streams) start one with `process.ts`.
 
 type Environment = Readonly<Record<string, string>>;
 
@@ -48,7 +48,7 @@ export async function runProgram(
 }
 
 /**
- * Starts a server as `main.ts` does, on a free port with only these environment variables. A signal to it calls what the
+ * Starts a server as `main.ts` does, on a free port with only these environment variables. `kill` calls what the handler of the
  * signal calls in a process.
  */
 export function startProgram(environment: Environment): ServerProcess {

@@ -46,6 +46,11 @@ export class ServiceApps {
     this.#fetched.delete(app.clientId);
   }
 
+  delete(clientId: string): void {
+    this.#apps.delete(clientId);
+    this.#stored.delete(clientId);
+  }
+
   find(clientId: string): ServiceApp | undefined {
     return this.#apps.get(clientId);
   }

@@ -25,6 +25,10 @@ const getTime = () => Date.now() + aheadMs;
 /** Whether requests with a DPoP token need the newest nonce. */
 let requiresNonce = false;
 const replacements: { path: string; answer: Answer }[] = [];
+/** The response that is held. */
+let held:
+  | { path: string; arrived: PromiseWithResolvers<void>; released: PromiseWithResolvers<void> }
+  | undefined;
 const oauth: TokenEndpointState = {
   apps: new ServiceApps(getTime),
   proofs: new ProofVerifier(),
@@ -104,7 +108,7 @@ async function answer(request: OktaRequest): Promise<Answer & { resetAt?: number
 /** Answers with the metadata of the authorization server for a client. */
 function answerMetadataRequest({ origin, searchParams }: URL): Answer {
   if (oauth.apps.find(searchParams.get('client_id') ?? ''))
-    return { status: 200, content: { issuer: origin } };
+    return { status: 200, content: { issuer: origin, token_endpoint: `${origin}/oauth2/v1/token` } };
   const errorSummary = 'Invalid value for `client_id` parameter';
   return { status: 400, content: { errorCode: 'invalid_client', errorSummary, errorCauses: [] } };
 }
@@ -132,6 +136,12 @@ async function serve(request: IncomingMessage, response: ServerResponse, body: B
   const target = new URL(url, `http://${headers.host}`);
   const answered = await answer({ method, url: target, headers, body });
   const { status, content, resetAt } = answered;
+  if (held?.path === target.pathname) {
+    const { arrived, released } = held;
+    held.path = '';
+    arrived.resolve();
+    await released.promise;
+  }
   journal.push({ ...entry, status, resetAt });
   if (status === 0) {
     request.socket.destroy();
@@ -177,7 +187,7 @@ const server = createServer((request, response) => {
   });
 });
 
-process.on('message', (message: StandInMessage) => {
+process.on('message', async (message: StandInMessage) => {
   if (message.limit !== undefined) {
     limit = message.limit;
     windowMs = (message.windowSeconds ?? 60) * 1_000;
@@ -185,6 +195,12 @@ process.on('message', (message: StandInMessage) => {
   }
   if (message.revoke !== undefined) revoked.add(message.revoke);
   if (message.app !== undefined) oauth.apps.set(message.app);
+  if (message.deletedApp !== undefined) oauth.apps.delete(message.deletedApp);
+  if (message.hold) {
+    held = { path: message.hold, arrived: Promise.withResolvers(), released: Promise.withResolvers() };
+  }
+  if (message.hold === null) held?.released.resolve();
+  if (message.isHeldWanted) await held?.arrived.promise;
   if (message.aheadMs !== undefined) aheadMs = message.aheadMs;
   if (message.requiresNonce !== undefined) requiresNonce = message.requiresNonce;
   if (message.endsAccessTokens) oauth.tokens.clear();

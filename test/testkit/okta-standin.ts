@@ -38,6 +38,12 @@ export interface StandInMessage {
   endsAccessTokens?: boolean;
   /** Whether there is a new nonce. */
   renewsNonce?: boolean;
+  /** A service app that is deleted. */
+  deletedApp?: string;
+  /** A path: the response to the next request for it is held. With `null`, it is sent. */
+  hold?: string | null;
+  /** Whether the message is answered only when a response is held. */
+  isHeldWanted?: boolean;
   /** The answer to the next request for a path. */
   replacement?: { path: string; answer: Answer };
 }
@@ -57,6 +63,8 @@ export interface OktaStandIn extends AsyncDisposable {
   revoke(token: string): Promise<void>;
   /** Creates or replaces a service app, which can then ask for access tokens. */
   setServiceApp(app: ServiceApp): Promise<void>;
+  /** Deletes a service app. */
+  deleteServiceApp(clientId: string): Promise<void>;
   /** Sets how far its clock is ahead of the clock of this machine. */
   setClockAhead(ms: number): Promise<void>;
   /** Ends all access tokens. */
@@ -70,6 +78,15 @@ export interface OktaStandIn extends AsyncDisposable {
    * in another way.
    */
   answerNext(path: string, ...answers: readonly Answer[]): Promise<void>;
+  /** Holds the response to the next request for a path until it is released. The request has its effects at once. */
+  holdNext(path: string): Promise<HeldResponse>;
+}
+
+/** A response that the stand-in holds. */
+export interface HeldResponse {
+  /** Resolves when the request has arrived. Until then, other calls of the stand-in wait. */
+  arrived(): Promise<void>;
+  release(): Promise<void>;
 }
 
 /** Starts the stand-in. Every token is valid until it is revoked. */
@@ -97,12 +114,20 @@ export async function startOktaStandIn(): Promise<OktaStandIn> {
       void (await ask({ limit, ...(windowSeconds !== undefined && { windowSeconds }) })),
     revoke: async (token) => void (await ask({ revoke: token })),
     setServiceApp: async (app) => void (await ask({ app })),
+    deleteServiceApp: async (clientId) => void (await ask({ deletedApp: clientId })),
     setClockAhead: async (ms) => void (await ask({ aheadMs: ms })),
     endAccessTokens: async () => void (await ask({ endsAccessTokens: true })),
     setNonceRequired: async (isRequired) => void (await ask({ requiresNonce: isRequired })),
     renewNonce: async () => void (await ask({ renewsNonce: true })),
     async answerNext(path, ...answers) {
       for (const answer of answers) await ask({ replacement: { path, answer } });
+    },
+    async holdNext(path) {
+      await ask({ hold: path });
+      return {
+        arrived: async () => void (await ask({ isHeldWanted: true })),
+        release: async () => void (await ask({ hold: null })),
+      };
     },
     [Symbol.asyncDispose]: async () => {
       const ended = once(child, 'exit');

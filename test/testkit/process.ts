@@ -133,8 +133,8 @@ export async function stderrOfFailedStart(
 }
 
 /** A temporary directory that is removed when disposed. */
-export function temporaryFolder(): Disposable & { path: string } {
-  const path = mkdtempSync(join(tmpdir(), 'app-connections-'));
+export function temporaryFolder(parent = tmpdir()): Disposable & { path: string } {
+  const path = mkdtempSync(join(parent, 'app-connections-'));
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }
 

@@ -105,7 +105,16 @@ export function oktaBody(differing: Record<string, unknown> = {}, credentials: R
 
 /** Creates a connection to the built-in fake Okta, and returns it as the response shows it. */
 export async function createConnectionOverRest(rest: RestClient, differing: Record<string, unknown> = {}) {
-  const { status, body, text } = await rest('POST', '/api/v1/app-connections/okta', oktaBody(differing));
+  return readCreated(await sendCreate(rest, differing));
+}
+
+/** Asks for a connection to the built-in fake Okta. */
+export function sendCreate(rest: RestClient, differing: Record<string, unknown>): Promise<RestResponse> {
+  return rest('POST', '/api/v1/app-connections/okta', oktaBody(differing));
+}
+
+/** The connection in the response to `sendCreate`. */
+export function readCreated({ status, body, text }: RestResponse) {
   if (status !== 200) throw new Error(`The connection was not created: ${text}`);
   return Object(at(body, 'appConnection'));
 }

@@ -144,8 +144,17 @@ export class RotatingApp {
 
   /** The ids and states of the keys that are kept in Okta, for a connection with a scope for apps. */
   async keysInOkta(): Promise<string[]> {
+    return (await this.#listKeys()).map(({ kid, status }) => `${status} ${kid}`);
+  }
+
+  /** The id that Okta has given a key of the app. */
+  async idInOkta(keyId: string): Promise<string | undefined> {
+    return (await this.#listKeys()).find(({ kid }) => kid === keyId)?.id;
+  }
+
+  async #listKeys(): Promise<{ id: string; kid: string; status: string }[]> {
     const { executeOktaRequest } = await this.#organisation.client.request<{
-      executeOktaRequest: { body: { kid: string; status: string }[] };
+      executeOktaRequest: { body: { id: string; kid: string; status: string }[] };
     }>(`mutation ($input: ExecuteOktaRequestInput!) { executeOktaRequest(input: $input) { body } }`, {
       input: {
         connectionId: this.id,
@@ -153,7 +162,7 @@ export class RotatingApp {
         path: `/api/v1/apps/${this.clientId}/credentials/jwks`,
       },
     });
-    return executeOktaRequest.body.map(({ kid, status }) => `${status} ${kid}`);
+    return executeOktaRequest.body;
   }
 
   /** The ids of the published keys. */

@@ -27,9 +27,10 @@ const head = (length: number) =>
     'HTTP/1.1 200 OK',
     'content-type: application/json',
     'x-okta-request-id: aPBIVl_a-Xrm_Tq-OWMq4gAAABc',
-    'x-rate-limit-limit: 1000000000',
-    'x-rate-limit-remaining: 999999999',
-    `x-rate-limit-reset: ${Math.ceil(Date.now() / 1_000) + 86_400}`,
+    // Of a size and a window that the server believes, so that it counts requests in a rate budget.
+    'x-rate-limit-limit: 999999999',
+    'x-rate-limit-remaining: 999999998',
+    `x-rate-limit-reset: ${Math.ceil(Date.now() / 1_000) + 3_000}`,
     'cache-control: no-cache, no-store',
     'set-cookie: JSESSIONID=0123456789; Path=/; Secure; HttpOnly',
     `content-length: ${length}`,

@@ -95,7 +95,8 @@ export function respondAsOkta({
 export const unknownClient = '0oaunknown';
 
 function respondToClientMetadata(clientId: string): FakeOktaResponse {
-  if (!clientId.startsWith(unknownClient)) return ok({ issuer: fakeOrigin });
+  if (!clientId.startsWith(unknownClient))
+    return ok({ issuer: fakeOrigin, token_endpoint: `${fakeOrigin}/oauth2/v1/token` });
   const summary = 'Invalid value for `client_id` parameter';
   return {
     status: 400,

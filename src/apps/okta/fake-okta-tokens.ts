@@ -1,6 +1,6 @@
 import { hash, randomBytes, randomUUID } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
-import { decodeJwt, EmbeddedJWK, jwtVerify } from 'jose';
+import { decodeJwt, EmbeddedJWK, type JWTPayload, jwtVerify } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { fakeOrigin } from './fake-okta-organisation.ts';
 import { type FakeOktaResponse, type FakeToken, unknownClient } from './fake-okta-responses.ts';
@@ -13,7 +13,7 @@ const tokens = new LRUCache<string, FakeToken>({ max: 1_000, ttl: lifetimeSecond
 const usedIds = new LRUCache<string, true>({ max: 10_000, ttl: lifetimeSeconds * 1_000 });
 const nonce = randomUUID();
 
-/** Client ids that lead to errors, by their beginning. Every other client and its key are valid. */
+/** The prefixes of client ids that get an error, with the error. Every other client and its key are valid. */
 const demoClients: readonly (readonly [string, string])[] = [
   [unknownClient, 'invalid_client'],
   ['0oaungranted', 'invalid_scope'],
@@ -27,23 +27,15 @@ export async function respondToTokenRequest(
 ): Promise<FakeOktaResponse> {
   const form = new URLSearchParams(body);
   if (form.get('grant_type') !== 'client_credentials') return oauthError('unsupported_grant_type');
-  const {
-    iss: clientId = '',
-    sub,
-    aud,
-    exp = 0,
-    jti = '',
-  } = readAssertion(form.get('client_assertion') ?? '');
-  const now = Date.now() / 1_000;
-  const isCurrent = exp > now && exp <= now + 3_600;
-  if (!clientId || clientId !== sub || ![aud].flat().includes(`${fakeOrigin}/oauth2/v1/token`) || !isCurrent)
-    return oauthError('invalid_client');
+  const assertion = readAssertion(form.get('client_assertion') ?? '');
+  if (!isAcceptable(assertion)) return oauthError('invalid_client');
+  const { iss: clientId = '', jti = '' } = assertion;
   const proof = headers.dpop === undefined ? undefined : await readProof(String(headers.dpop));
   if (headers.dpop !== undefined && proof?.nonce !== nonce) {
     return { ...oauthError('use_dpop_nonce'), headers: { ...oauthHeaders(), 'dpop-nonce': nonce } };
   }
   if (!useOnce(jti) || (proof && !useOnce(String(proof.jti)))) return oauthError('invalid_client');
-  const [, error] = demoClients.find(([beginning]) => clientId.startsWith(beginning)) ?? [];
+  const [, error] = demoClients.find(([prefix]) => clientId.startsWith(prefix)) ?? [];
   if (error !== undefined) return oauthError(error);
   const scope = form.get('scope') ?? '';
   if (scope === '') return oauthError('invalid_scope');
@@ -61,7 +53,7 @@ export async function respondToTokenRequest(
   };
 }
 
-/** Finds the access token of a request to the API; undefined if there is none, or if its proof does not fit. */
+/** Finds the access token of a request to the API; undefined if there is none, or if its proof is not valid for the request. */
 export async function findFakeToken(
   { authorization, dpop }: IncomingHttpHeaders,
   method: string,
@@ -81,12 +73,19 @@ export async function findFakeToken(
   return isProven ? token : undefined;
 }
 
-function readAssertion(assertion: string) {
+function readAssertion(assertion: string): JWTPayload {
   try {
     return decodeJwt(assertion);
   } catch {
     return {};
   }
+}
+
+/** Whether a client has made the assertion for this server and for at most an hour. */
+function isAcceptable({ iss, sub, aud, exp = 0 }: JWTPayload): boolean {
+  const now = Date.now() / 1_000;
+  const isForHere = [aud].flat().includes(`${fakeOrigin}/oauth2/v1/token`);
+  return Boolean(iss) && iss === sub && isForHere && exp > now && exp <= now + 3_600;
 }
 
 async function readProof(proof: string): Promise<Readonly<Record<string, unknown>> | undefined> {

@@ -75,11 +75,18 @@ function describeClock(offsetMs: number): Finding {
 
 async function checkMigrations(orm: MikroORM, em: EntityManager): Promise<Finding[]> {
   const { ok, warning, problem } = createFindings('migrations');
-  const { applied, pending, changed, unknown } = await compareMigrations(orm, em);
+  const { applied, pending, changed, unknown, accepting } = await compareMigrations(orm, em);
   const list = (names: readonly string[]) => names.join(', ');
   return [
     ...(unknown.length > 0
       ? [problem(`A newer version has migrated the database: ${list(unknown)}.`, 'Use that version.')]
+      : []),
+    ...(accepting.length > 0
+      ? [
+          ok(
+            `A newer version has migrated the database, and accepts servers of this one: ${list(accepting)}.`,
+          ),
+        ]
       : []),
     ...(changed.length > 0
       ? [

@@ -13,7 +13,7 @@ import { storeVerification } from '../operations/store-verification.ts';
 import { budgetedOutbound } from '../rate-budget/budgeted-outbound.ts';
 import { nextCheckAfterLimit, nextCheckOfHost, nextRegularCheck } from './check-schedule.ts';
 
-/** What a check has shown. `SKIPPED`: nothing, neither about the credentials nor about the host. */
+/** The outcome of a check. `ANSWERED`: the app answered. `SKIPPED`: nothing is known, neither of the credentials nor of the host. */
 export type CheckOutcome = 'ANSWERED' | 'SKIPPED' | CheckFailure;
 
 /** The host does not answer the check of a connection, or not as the app does. */
@@ -24,7 +24,7 @@ export interface CheckFailure {
 
 /**
  * Checks whether the credentials of a connection work, and stores the result. Only a change is an audit event. A host that
- * does not answer as the app does says nothing about the credentials, so nothing is stored then.
+ * does not answer as the app does says nothing about the credentials: then the failure is returned, and nothing is stored.
  *
  * @param signal aborts when the server stops; then nothing is stored
  */
@@ -37,12 +37,12 @@ export async function checkConnection(
   const connection = await readConnection(deps, orgId, id);
   if (!connection) return 'SKIPPED';
   try {
-    return await checkOpened(deps, connection, signal);
+    return await verifyAndStore(deps, connection, signal);
   } catch (error) {
     if (signal.aborted) throw error;
-    // A row that was changed outside this server, or an outbound limit. It is not tried again at once.
+    // A row that was changed outside this server, or an outbound limit. Trying again at once would fail again.
     const { code, message, retryAt } = error instanceof AppError ? error : unexpectedError;
-    await delay(deps, connection, { code, message, retryAt });
+    await storeDelay(deps, connection, { code, message, retryAt });
     if (!(error instanceof AppError)) {
       deps.log.error(
         { connectionId: id, error: safeErrorFields(error) },
@@ -55,19 +55,19 @@ export async function checkConnection(
 
 /**
  * Stores that a connection does not work although its host answers others. It is checked again after 2 minutes at first, and
- * then rarer.
+ * then less often.
  */
 export async function storeOwnFailure(
   deps: ConnectionDeps,
   { connection, result }: CheckFailure,
 ): Promise<void> {
   const now = currentTime();
-  // The app has not rejected the credentials, so that they can still be used.
+  // `UNREACHABLE`, not `REJECTED`: the app has not rejected the credentials, so they can still be used.
   const nextCheckAt = nextCheckOfHost(connection.failingSince ?? now, now);
-  await store(deps, connection, { ...result, status: 'UNREACHABLE' }, { now, nextCheckAt });
+  await storeResult(deps, connection, { ...result, status: 'UNREACHABLE' }, { now, nextCheckAt });
 }
 
-/** Lets the other connections that are due go first when the host is checked again. */
+/** Makes a connection due last, so that others that are due are checked first when the host is checked again. */
 export function requeue(deps: ConnectionDeps, { connection }: CheckFailure): Promise<void> {
   return postpone(deps, connection, currentTime());
 }
@@ -78,7 +78,7 @@ function readConnection({ database }: ConnectionDeps, orgId: string, id: string)
   return database.forOrganisation(orgId).findOne(AppConnection, where, options);
 }
 
-async function checkOpened(
+async function verifyAndStore(
   deps: ConnectionDeps,
   connection: AppConnection,
   signal: AbortSignal,
@@ -92,24 +92,24 @@ async function checkOpened(
   const budgeted = budgetedOutbound(deps.budgets, connection, { app, method }, credentials, outbound, {
     isCheck: true,
   });
-  // What has worked is used as requests through the connection use it, until its access token ends.
+  // Requests through a connection that works use its access token until it ends, and so does a check.
   const mayReuseToken = connection.verificationStatus === 'VERIFIED';
   const options = { signal, connectionId: connection.id, mayReuseToken };
   const result = await verifyWithSession(deps, { app, method, orgId }, credentials, budgeted, options);
   signal.throwIfAborted();
   const now = currentTime();
   if (result.status !== 'VERIFIED' && result.code === 'UPSTREAM_RATE_LIMITED') {
-    await delay(deps, connection, result);
+    await storeDelay(deps, connection, result);
     return 'ANSWERED';
   }
   if (result.status !== 'VERIFIED' && !rejectionCodes.includes(result.code)) return { connection, result };
   // Rejected credentials leave the schedule.
   const nextCheckAt = result.status === 'VERIFIED' ? nextRegularCheck(connection, now) : null;
-  await store(deps, connection, result, { now, nextCheckAt });
+  await storeResult(deps, connection, result, { now, nextCheckAt });
   return 'ANSWERED';
 }
 
-async function store(
+async function storeResult(
   deps: ConnectionDeps,
   before: AppConnection,
   result: VerificationResult,
@@ -138,21 +138,21 @@ const unexpectedError: { code: ErrorCode; message: string; retryAt?: Date } = {
   message: 'The server could not check the connection. The reason is in its log.',
 };
 
-/** Puts the check off, and stores since when it is late, and why. */
-async function delay(
+/**
+ * Postpones a check that is due, and stores since when it is late, and why. It does nothing if the check was not due and only showed
+ * whether the host answers, or if the connection has changed meanwhile, because a change begins a new schedule.
+ */
+async function storeDelay(
   { database }: ConnectionDeps,
-  { id, orgId, nextCheckAt: dueAt, checkDelay: before }: AppConnection,
+  { id, orgId, credentialsHash, nextCheckAt: dueAt, checkDelay: before }: AppConnection,
   { code, message, retryAt }: { code: ErrorCode; message: string; retryAt?: Date | undefined },
 ): Promise<void> {
   const now = currentTime();
-  const checkDelay = { since: before?.since ?? (dueAt ?? now).toISOString(), code, message };
-  await database
-    .forOrganisation(orgId)
-    .nativeUpdate(
-      AppConnection,
-      { id, orgId },
-      { nextCheckAt: nextCheckAfterLimit(retryAt, now), checkDelay },
-    );
+  if (!dueAt || dueAt > now) return;
+  const checkDelay = { since: before?.since ?? dueAt.toISOString(), code, message };
+  const where = { id, orgId, credentialsHash, nextCheckAt: dueAt };
+  const nextCheckAt = nextCheckAfterLimit(retryAt, now);
+  await database.forOrganisation(orgId).nativeUpdate(AppConnection, where, { nextCheckAt, checkDelay });
 }
 
 async function postpone(

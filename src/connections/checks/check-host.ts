@@ -37,7 +37,7 @@ export async function checkHost(
     const ids = await findDueConnections(deps, host, size);
     if (ids.length === 0) return;
     const check = async (each: string) => {
-      await pace(signal);
+      await pace.wait(signal);
       return checkConnection(deps, orgId, each, signal);
     };
     const outcomes = await Promise.all(ids.map(check));

@@ -6,8 +6,11 @@ const hourMs = 60 * minuteMs;
 export const minOutageMs = 2 * minuteMs;
 /** The longest wait between two checks of a host that does not answer, in milliseconds. */
 export const maxOutageMs = hourMs;
-/** The latest time of a check, in waits: more than `after` adds, as the clocks of two servers differ by seconds. */
-export const maxDelay = 1.2;
+/**
+ * The latest time of the next check, as a multiple of the wait for it. A later time comes from a server with a wrong clock. It is more than
+ * the tenth that `after` adds, because the clocks of servers differ by seconds.
+ */
+export const maxWaitFactor = 1.2;
 /** How long a connection is left alone after its app has limited the rate of requests, in milliseconds. */
 const rateLimitedMs = 5 * minuteMs;
 
@@ -30,7 +33,7 @@ export function nextCheckAfterLimit(retryAt: Date | undefined, now: Date): Date 
   return after(now, Math.max(rateLimitedMs, (retryAt?.getTime() ?? 0) - now.getTime()));
 }
 
-/** Adds a duration, and up to a tenth of it, so that what was due together is not due together again. */
+/** Adds a duration, and up to a tenth of it at random, so that connections that were due together are not due together again. */
 function after(now: Date, ms: number): Date {
   return new Date(now.getTime() + Math.round(ms * (1 + Math.random() / 10)));
 }

@@ -8,7 +8,11 @@ import { findDueHosts, scheduleConnections, spareUsedConnections } from './find-
 /**
  * How many checks a server begins per second: 90,000 an hour. More of them, when thousands are due at once, would delay requests.
  */
-const checksPerSecond = 25;
+const maxChecksPerSecond = 25;
+/** The fewest, so that those that another server has found meanwhile are not late. */
+const minChecksPerSecond = 4;
+/** Over which part of the time until the next round the checks of a round are spread. The rest is for answers that take long. */
+const spreadPart = 0.7;
 
 /**
  * The checks of connections that are due, in one job for each organisation and host, so that nobody waits for the hosts of
@@ -17,7 +21,7 @@ const checksPerSecond = 25;
  * @param intervalMs how often this server looks for due connections, in milliseconds
  */
 export function connectionChecks(deps: ConnectionDeps, intervalMs: number): ScheduledWork {
-  const pace = createPace(checksPerSecond);
+  const pace = createPace(maxChecksPerSecond);
   return {
     intervalMs,
     queue: {
@@ -34,6 +38,10 @@ export function connectionChecks(deps: ConnectionDeps, intervalMs: number): Sche
       const now = currentTime();
       await spareUsedConnections(deps, now);
       const due = await findDueHosts(deps, now);
+      const count = due.reduce((sum, host) => sum + host.dueCount, 0);
+      // In bursts, they would delay the requests that come meanwhile.
+      const evenly = count / ((intervalMs * spreadPart) / 1_000);
+      pace.setRate(Math.min(Math.max(evenly, minChecksPerSecond), maxChecksPerSecond));
       return due.map(({ orgId, origin, connectionId }) => ({
         ids: { orgId, connectionId },
         key: `${orgId} ${origin}`,

@@ -4,7 +4,7 @@ import type { Database } from '../../database/database.ts';
 import { checkEverySql, defaultCheckEvery, isCheckedSql, maxCheckEvery } from '../check-interval.ts';
 import { originSql, urlFields } from '../credentials/host.ts';
 import type { ConnectionDeps } from '../deps.ts';
-import { maxDelay, maxOutageMs, minOutageMs } from './check-schedule.ts';
+import { maxOutageMs, maxWaitFactor, minOutageMs } from './check-schedule.ts';
 
 type DueDeps = Pick<ConnectionDeps, 'apps' | 'database'>;
 
@@ -20,6 +20,8 @@ export interface DueHost {
   orgId: string;
   origin: string;
   connectionId: string;
+  /** How many of them are due. */
+  dueCount: number;
 }
 
 const interval = `make_interval(hours => ${checkEverySql})`;
@@ -29,21 +31,22 @@ const failureInterval = `least(greatest(?::timestamptz - failing_since, make_int
   make_interval(secs => ${maxOutageMs / 1_000}))`;
 
 /**
- * The connections without a time, or with a later one than any that is set. Each interval that a connection can have is a range of an
- * index; the inner limit keeps PostgreSQL from reading all connections with an interval instead. The parameter, twice, is the time now.
+ * The connections without a time for their next check, or with a later time than a server with a right clock sets. Each interval that a
+ * connection can have is a range of an index; the inner limit keeps PostgreSQL from reading all connections with an interval instead. Both
+ * parameters are the time now.
  */
 const unscheduledSql = `
   select id from app_connection where next_check_at is null and ${isCheckedSql} and ${isEnabledSql('org_id')}
   union all select id from app_connection where check_every is null and ${isCheckedSql} and ${isEnabledSql('org_id')}
-    and next_check_at > ?::timestamptz + make_interval(hours => ${defaultCheckEvery}) * ${maxDelay}
+    and next_check_at > ?::timestamptz + make_interval(hours => ${defaultCheckEvery}) * ${maxWaitFactor}
   union all select late.id from generate_series(1, ${maxCheckEvery}) as hours cross join lateral (select id from app_connection
-    where check_every = hours and ${isCheckedSql} and ${isEnabledSql('org_id')} and next_check_at > ?::timestamptz + make_interval(hours => hours) * ${maxDelay}
+    where check_every = hours and ${isCheckedSql} and ${isEnabledSql('org_id')} and next_check_at > ?::timestamptz + make_interval(hours => hours) * ${maxWaitFactor}
     limit ${scheduleBatchSize}) as late`;
 
 /**
- * Gives connections a time within their interval: new and updated ones, those that were verified by hand, and those of earlier
- * versions. Also those whose time is later than any that is set, which a server with a wrong clock has set. The ids spread them
- * over the interval. Those that do not work are checked again within minutes, and then less often.
+ * Sets the time of the next check of connections that have none: new and updated ones, those that were verified by hand, and those of
+ * earlier versions. Replaces times that a server with a wrong clock has set. Connections that work get a time within their interval, over
+ * which their ids spread them. Those that do not work are checked within minutes, and then less often.
  */
 export async function scheduleConnections({ database }: DueDeps): Promise<void> {
   const now = currentTime();
@@ -53,7 +56,7 @@ export async function scheduleConnections({ database }: DueDeps): Promise<void> 
         + case when verification_status = 'VERIFIED' then ${interval} * ${fraction} else ${failureInterval} end
       where id in (select id from app_connection
         where id = any(array(${unscheduledSql} limit ${scheduleBatchSize})) and ${isCheckedSql}
-          and (next_check_at is null or next_check_at > ?::timestamptz + ${interval} * ${maxDelay})
+          and (next_check_at is null or next_check_at > ?::timestamptz + ${interval} * ${maxWaitFactor})
         for update skip locked)`,
     [now, now, now, now, now],
   );
@@ -61,7 +64,7 @@ export async function scheduleConnections({ database }: DueDeps): Promise<void> 
 
 /**
  * Postpones the checks of connections that were used within the interval, and whose app accepted the credentials. Use also postpones
- * the end of credentials that end when they are unused, so the job that warns of it is made to compute it again.
+ * the end of credentials that end when they are unused, so it sets the warning of the end to now: then the job that warns computes the end again.
  */
 export async function spareUsedConnections({ database }: DueDeps, now = currentTime()): Promise<void> {
   // Only whole hours are counted, so the use may have been at the beginning.
@@ -79,14 +82,16 @@ export async function spareUsedConnections({ database }: DueDeps, now = currentT
   );
 }
 
-/** Finds the hosts of organisations with connections that are due, those that have waited longest first. */
+/** Finds the hosts with connections that are due, for each organisation, in the order in which they became due. */
 export async function findDueHosts({ apps, database }: DueDeps, now = currentTime()): Promise<DueHost[]> {
   return database.asSystem().execute<DueHost[]>(
-    `select org_id as "orgId", origin, id as "connectionId" from (
-        select org_id, origin, id, next_check_at,
+    `select org_id as "orgId", origin, id as "connectionId", count as "dueCount" from (
+        select org_id, origin, id, next_check_at, count,
           row_number() over (partition by org_id order by next_check_at) as position
-        from (select distinct on (org_id, origin) org_id, id, next_check_at, ${originSql} as origin
-          from app_connection where next_check_at <= ? and ${isCheckedSql}
+        from (select distinct on (org_id, origin) org_id, id, next_check_at, origin,
+            count(*) over (partition by org_id, origin)::int as count
+          from (select org_id, id, next_check_at, ${originSql} as origin
+            from app_connection where next_check_at <= ? and ${isCheckedSql}) as due
           order by org_id, origin, next_check_at) as hosts
         where ${isEnabledSql('hosts.org_id')} and not ${waitsForHost('hosts.org_id', 'hosts.origin')}) as ranked
       where position <= ${maxHostsOfOrganisation} order by next_check_at limit ${maxHosts}`,
@@ -126,22 +131,26 @@ export async function measureCheckBacklog({
   return backlog;
 }
 
-/** Finds connections of an organisation to a host that are due, those that have waited longest first. */
+/**
+ * Finds connections of an organisation to a host that are due, in the order in which they became due. A job that was sent just before an
+ * outage was stored finds none.
+ */
 export async function findDueConnections(
   { apps, database }: DueDeps,
   { orgId, origin }: Pick<DueHost, 'orgId' | 'origin'>,
   limit: number,
 ): Promise<string[]> {
+  const now = currentTime();
   const rows = await database.forOrganisation(orgId).execute<{ id: string }[]>(
     `select id from app_connection
-      where org_id = ? and next_check_at <= ? and ${isCheckedSql} and ${originSql} = ?
+      where org_id = ? and next_check_at <= ? and ${isCheckedSql} and ${originSql} = ? and not ${waitsForHost('app_connection.org_id', '?')}
       order by next_check_at limit ${limit}`,
-    [orgId, currentTime(), urlFields(apps), origin],
+    [orgId, now, urlFields(apps), origin, origin, ...outageCheckRange(now)],
   );
   return rows.map(({ id }) => id);
 }
 
-/** Finds the connection of an organisation to a host that has worked last, due or not. */
+/** Finds the connection of an organisation to a host that worked most recently, due or not. */
 export async function findWorkingConnection(
   { apps, database }: DueDeps,
   { orgId, origin }: Pick<DueHost, 'orgId' | 'origin'>,
@@ -156,7 +165,7 @@ export async function findWorkingConnection(
   return row?.id;
 }
 
-/** Whether a host does not answer and its next check is in the `outageCheckRange`, whose times are the parameters. */
+/** SQL: whether a host does not answer and is checked later. The parameters are the times of `outageCheckRange`. */
 function waitsForHost(orgId: string, origin: string): string {
   return `exists (select from host_outage where host_outage.org_id = ${orgId} and host_outage.origin = ${origin}
     and host_outage.next_check_at > ? and host_outage.next_check_at < ?)`;
@@ -164,5 +173,5 @@ function waitsForHost(orgId: string, origin: string): string {
 
 /** The times between which a server sets the next check of a host. A later one comes from a server with a wrong clock. */
 function outageCheckRange(now: Date): [after: Date, before: Date] {
-  return [now, new Date(now.getTime() + maxOutageMs * maxDelay)];
+  return [now, new Date(now.getTime() + maxOutageMs * maxWaitFactor)];
 }

@@ -21,7 +21,7 @@ export interface Health {
   /** Null if no check is scheduled. */
   nextCheckAt: Date | null;
   lastGoodAt: Date | null;
-  /** Null if no check that was due was put off. */
+  /** Null if no check that was due was postponed. */
   checkDelay: CheckDelay | null;
   /** When the credentials end, as far as it is known. */
   expiresAt: Date | null;
@@ -57,6 +57,8 @@ export async function loadHealth(
     since: own.since ?? outage.since,
     lastCheckAt: outage.checkedAt,
     nextCheckAt: outage.nextCheckAt,
+    // The host was checked since.
+    checkDelay: null,
   };
 }
 

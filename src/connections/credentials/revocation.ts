@@ -96,9 +96,14 @@ export function removeRevocation(
 ): { columns: RevocationColumns; credentials: StoredCredentials } {
   const left = (before.revocations ?? []).filter(({ id }) => id !== revocation.id);
   return {
-    columns: left.length > 0 ? { revocations: left, revokeAt: currentTime() } : noRevocations,
+    columns: left.length > 0 ? { revocations: left, revokeAt: nextRevocationTime(left) } : noRevocations,
     credentials: { ...stored, inactive: replaceInactiveSecrets(stored, prefix(revocation)) },
   };
+}
+
+/** The time of the first of these revocations. It has passed if the revocation was tried already. */
+function nextRevocationTime(revocations: readonly PendingRevocation[]): Date {
+  return new Date(Math.min(...revocations.map(({ requestedAt }) => Date.parse(requestedAt) + delayMs)));
 }
 
 /** The columns of a connection without credentials to revoke. */

@@ -14,7 +14,7 @@ import { type SessionOptions, verifyWithSession } from './sessions.ts';
 
 /** How to verify credentials. */
 export interface VerificationOptions extends SessionOptions {
-  /** The connection in whose rate budget the verification counts; absent if there is none yet. It has the credentials, or gets them. */
+  /** The connection that has the credentials, or gets them. The verification counts in its rate budget. Absent if there is none. */
   connection?: BudgetedConnection;
 }
 
@@ -37,8 +37,8 @@ export async function verifyCredentials(
     : unbudgeted;
   const startedAt = performance.now();
   const target = { app, method, orgId: caller.orgId };
-  const wanted = { connectionId: connection?.id, ...options, wantsDetails: true };
-  const result = await verifyWithSession(deps, target, credentials, outbound, wanted).catch(
+  const sessionOptions = { connectionId: connection?.id, ...options, wantsDetails: true };
+  const result = await verifyWithSession(deps, target, credentials, outbound, sessionOptions).catch(
     (error: unknown) => {
       throw signal?.aborted ? clientDisconnectedError(app) : error;
     },
@@ -122,7 +122,7 @@ export function verificationColumns(
   };
 }
 
-/** The columns that another job may change while an app is asked. A verification that finds nothing new does not write them. */
+/** The columns that another job may change during a verification. A verification writes them only if it changes them. */
 const concurrentColumns = [
   'account',
   'verificationDetails',
@@ -145,8 +145,8 @@ export function omitUnchanged<Columns extends VerificationColumns>(
 }
 
 /**
- * The name of the field that says since when a connection fails, if a change has cleared it because the connection works. One that
- * waits for its first key to be accepted does not.
+ * Names `failingSince` as a changed field if a change has cleared it because the connection works again. A connection that becomes
+ * `PENDING` has it cleared too, and does not work yet.
  */
 export function clearedFailure(
   before: Pick<AppConnection, 'failingSince'>,

@@ -13,6 +13,7 @@ import {
   pickExpiry,
 } from '../credentials/expiry.ts';
 import { type ConnectionDeps, resolveAppAndMethod } from '../deps.ts';
+import { toExpiryTarget } from '../expiry-target.ts';
 
 /** A connection whose warning is not due any more. */
 interface Postponed {
@@ -100,6 +101,6 @@ function toEvent(connection: AppConnection, { expiresAt, expiryReason }: ExpiryC
     ...serverActor,
     outcome: 'OK',
     fields: [expiresAt ? 'health.expiresAt' : 'health.expiryReason'],
-    targetName: [expiryReason, expiresAt?.toISOString()].filter(Boolean).join(' '),
+    targetName: toExpiryTarget(expiryReason, expiresAt),
   } satisfies RecordedEvent;
 }

@@ -56,7 +56,7 @@ export function defineHealth(
     } satisfies Record<ExpiryReason, object>,
   });
   const Delay = builder.objectRef<CheckDelay>('ConnectionCheckDelay').implement({
-    description: 'Why a check that was due was put off.',
+    description: 'Why a check that was due was postponed.',
     fields: (t) => ({
       since: t.field({
         type: 'DateTime',
@@ -104,7 +104,7 @@ export function defineHealth(
         type: 'DateTime',
         nullable: true,
         description:
-          'The time of the next check. Null if there is none: `checkEvery` is 0, or the credentials were rejected or never verified. A new connection has it within a minute.',
+          'The time of the next check. Null if there is none: `checkEvery` is 0, or the credentials were rejected or never verified. A connection has it within a minute after it was created or verified.',
       }),
       lastGoodAt: t.expose('lastGoodAt', {
         type: 'DateTime',

@@ -92,9 +92,15 @@ function defineFilter(builder: Builder, { AppEnum, MethodEnum, Status }: Connect
         type: 'DateTime',
         description: 'With `health.expiresAt` before this time, also in the past.',
       }),
+      sinceBefore: t.field({ type: 'DateTime', description: `\`health.since\` ${beforeTime}` }),
+      lastCheckBefore: t.field({ type: 'DateTime', description: `\`health.lastCheckAt\` ${beforeTime}` }),
+      nextCheckBefore: t.field({ type: 'DateTime', description: `\`health.nextCheckAt\` ${beforeTime}` }),
+      lastGoodBefore: t.field({ type: 'DateTime', description: `\`health.lastGoodAt\` ${beforeTime}` }),
     }),
   });
 }
+
+const beforeTime = 'is before this time. Outages of the host do not count.';
 
 const ofHealth =
   'Null is later than every time. Outages of the host do not count. A connection that is checked while you page moves to its new position.';
@@ -113,6 +119,7 @@ function defineOrder(builder: Builder) {
       SINCE: { value: 'since', description: `\`health.since\`. ${ofHealth}` },
       LAST_CHECK_AT: { value: 'lastCheckAt', description: `\`health.lastCheckAt\`. ${ofHealth}` },
       NEXT_CHECK_AT: { value: 'nextCheckAt', description: `\`health.nextCheckAt\`. ${ofHealth}` },
+      LAST_GOOD_AT: { value: 'lastGoodAt', description: `\`health.lastGoodAt\`. ${ofHealth}` },
       EXPIRES_AT: { value: 'expiresAt', description: `\`health.expiresAt\`. ${ofHealth}` },
     } as const,
   });

@@ -62,6 +62,7 @@ export function defineConnectionSubscriptions(
         return subscribeToConnections(connections, requireCaller(context), {
           ...args,
           assertStillAuthenticated,
+          signal: context.request.signal,
         });
       },
       resolve: (change) => change,
@@ -113,7 +114,12 @@ function defineHostWatch(builder: Builder, ErrorCodeEnum: ConnectionTypes['Error
       },
       subscribe: (_, args, context) => {
         const { connections, assertStillAuthenticated = async () => requireCaller(context) } = context;
-        return subscribeToHosts(connections, requireCaller(context), { ...args, assertStillAuthenticated });
+        const { signal } = context.request;
+        return subscribeToHosts(connections, requireCaller(context), {
+          ...args,
+          assertStillAuthenticated,
+          signal,
+        });
       },
       resolve: (change) => change,
     }),

@@ -43,7 +43,8 @@ export async function tryPendingKey(
     // Another server was first, or the app has accepted the key together with other public values.
     if (findPendingKey(connection)?.keyId !== pending.keyId) return undefined;
     if (connection.credentialsHash !== tried.credentialsHash) return undefined;
-    const accepted = method.managedKeys && withPendingKey(method.managedKeys, stored);
+    const { managedKeys } = method;
+    const accepted = managedKeys && withPendingKey(managedKeys, stored);
     if (!accepted) return undefined;
     const now = currentTime();
     const verification = verificationColumns(method, result, now, connection);
@@ -51,15 +52,15 @@ export async function tryPendingKey(
       action: 'ACTIVATE_CONNECTION_KEY',
       keyId: pending.keyId,
       fields: [
-        ...['credentials.keys', `credentials.${method.managedKeys?.privateKeyField}`, 'verification'],
+        ...['credentials.keys', `credentials.${managedKeys.privateKeyField}`, 'verification'],
         ...clearedFailure(connection, verification),
       ],
       columns: {
         ...verification,
         ...noExpiry,
-        keys: activatePendingKey(connection, now),
+        keys: activatePendingKey(connection, managedKeys.mayRegister?.(stored) ?? false, now),
         keyRegistrationFailure: null,
-        keysDueAt: method.managedKeys?.register ? removalTime({ retiredAt: now.toISOString() }) : null,
+        keysDueAt: managedKeys.register ? removalTime({ retiredAt: now.toISOString() }) : null,
       },
       credentials: accepted,
     };

@@ -14,10 +14,18 @@ import { storeRegistration } from './store-registration.ts';
 
 type Target = { orgId: string; id: string };
 
+interface Requests {
+  outbound: Outbound;
+  signal: AbortSignal | undefined;
+  /** Whether the outcome is not stored, so that the connection keeps the failure that it has. */
+  keepsFailure?: boolean;
+}
+
 /**
  * Adds the pending key of a connection at the app, with the credentials in use, if these may do that. Otherwise a person adds it,
  * or the app fetches it.
  *
+ * @returns whether that has failed and is tried again
  * @throws AppError, OutboundError if this server cannot send the requests
  */
 export async function registerPendingKey(
@@ -26,11 +34,12 @@ export async function registerPendingKey(
   actor: KeyChangeActor,
   outbound: Outbound,
   signal?: AbortSignal,
-): Promise<void> {
-  await register(deps, target, actor, { outbound, signal }, (connection) => {
+): Promise<boolean> {
+  const outcome = await register(deps, target, actor, { outbound, signal }, (connection) => {
     const pending = findPendingKey(connection);
     return pending && { add: pending };
   });
+  return outcome?.status === 'FAILED';
 }
 
 /**
@@ -43,13 +52,12 @@ export async function registerPendingKey(
 export async function removeRetiredKeys(
   deps: ConnectionDeps,
   target: Target,
-  outbound: Outbound,
-  signal?: AbortSignal,
+  requests: Requests,
 ): Promise<Date | null> {
   const now = currentTime();
   let retired: ConnectionKey[] = [];
   let unused: ConnectionKey[] = [];
-  const outcome = await register(deps, target, serverActor, { outbound, signal }, (connection) => {
+  const outcome = await register(deps, target, serverActor, requests, (connection) => {
     retired = listRetiredKeys(connection);
     unused = retired.filter((key) => isRemovable(key, now));
     return unused.length > 0 ? { remove: unused.map(({ keyId }) => keyId) } : undefined;
@@ -68,7 +76,7 @@ async function register(
   deps: ConnectionDeps,
   target: Target,
   actor: KeyChangeActor,
-  { outbound, signal }: { outbound: Outbound; signal: AbortSignal | undefined },
+  { outbound, signal, keepsFailure }: Requests,
   choose: (connection: AppConnection) => KeysToRegister | undefined,
 ): Promise<KeyRegistration | undefined> {
   const opened = await retryIfReplaced(() => readWithCredentials(deps, target));
@@ -82,7 +90,7 @@ async function register(
   const { id: connectionId, credentialsHash } = connection;
   const session = findSession(deps, method, { connectionId, credentialsHash }, credentials);
   const result = await managedKeys.register?.(credentials, keys, budgeted, signal, session);
-  if (result) await storeRegistration(deps, connection, actor, keys, result);
+  if (result && !keepsFailure) await storeRegistration(deps, connection, actor, keys, result);
   return result;
 }
 

@@ -34,9 +34,11 @@ export async function rotateDue(
       connection.isPlatformManagedCredentials && isRotationDue(connection, days, currentTime());
     if (managedKeys && isDue(before)) await startRotation(deps, managedKeys, target, serverActor, isDue);
     const outbound = deps.outbound.onBehalfOf({ orgId, callerId: `${orgId} key rotations` });
-    await registerPendingKey(deps, target, serverActor, outbound, signal);
-    await tryPendingKey(deps, target, serverActor, outbound, signal);
-    removeAt = await removeRetiredKeys(deps, target, outbound, signal);
+    const isRefused = await registerPendingKey(deps, target, serverActor, outbound, signal);
+    const result = await tryPendingKey(deps, target, serverActor, outbound, signal);
+    // Why the new key waits matters more to a person than an old one, which is removed nevertheless: there may be too many.
+    const keepsFailure = isRefused && result?.status !== 'VERIFIED';
+    removeAt = await removeRetiredKeys(deps, target, { outbound, signal, keepsFailure });
   } catch (error) {
     if (signal.aborted) throw error;
     if (!(error instanceof AppError)) {

@@ -25,11 +25,12 @@ export async function startRotation(
   return changeKeys(deps, target, actor, (connection, credentials) => {
     if (findPendingKey(connection) || !isWanted(connection)) return undefined;
     const now = currentTime();
+    const mayRemove = managedKeys.mayRegister?.(credentials) ?? false;
     return {
       action: 'ROTATE_CONNECTION_KEY',
       keyId: pair.publicKey.keyId,
       fields: ['credentials.keys'],
-      columns: { keys: addPendingKey(connection, pair, now), keysDueAt: nextAttempt(now, now) },
+      columns: { keys: addPendingKey(connection, pair, mayRemove, now), keysDueAt: nextAttempt(now, now) },
       credentials: withNextPrivateKey(credentials, pair),
     };
   });

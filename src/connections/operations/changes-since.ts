@@ -32,6 +32,8 @@ export interface SubscribeOptions {
   after?: string | null | undefined;
   /** Throws if the caller's credential is no longer valid. */
   assertStillAuthenticated: () => Promise<unknown>;
+  /** Aborts when the client disconnects. */
+  signal?: AbortSignal | undefined;
 }
 
 /** A change with the number of its event in the trail. */
@@ -50,7 +52,7 @@ export async function* changesSince<Change>(
   { database, scheduler }: ConnectionDeps,
   { orgId }: Caller,
   start: number,
-  { assertStillAuthenticated }: SubscribeOptions,
+  { assertStillAuthenticated, signal }: SubscribeOptions,
   describe: (
     events: readonly WatchedEvent[],
     beforeEach: () => Promise<void>,
@@ -61,16 +63,18 @@ export async function* changesSince<Change>(
     // A slow client can take longer for one change than a revoked key may keep working.
     await assertStillAuthenticated();
   };
+  // A client that leaves ends a generator only where it yields, and a long part of a trail can have nothing for it.
+  const isOver = () => database.changes.isClosed || signal?.aborted === true;
   const notifications = database.changes.listen(orgId);
   let lastSeq = start;
   let isDue = true;
   try {
-    while (!database.changes.isClosed) {
+    while (!isOver()) {
       try {
         await assertStillAuthenticated();
         // A full batch can be followed by another one.
-        for (let length = isDue ? batchSize : 0; length === batchSize; ) {
-          await scheduler.waitForTurn(orgId);
+        for (let length = isDue ? batchSize : 0; length === batchSize && !isOver(); ) {
+          await beforeEach();
           const events = await database.select(
             AuditEvent,
             orgId,
@@ -90,7 +94,7 @@ export async function* changesSince<Change>(
         // The changes that are stored meanwhile are read when the database is available again, e.g. after a failover.
         if (!isDatabaseUnavailable(error)) throw error;
       }
-      isDue = (await notifications.next(checkEveryMs)) || isDue;
+      if (!isOver()) isDue = (await notifications.next(checkEveryMs)) || isDue;
     }
   } finally {
     notifications.stop();
@@ -100,16 +104,22 @@ export async function* changesSince<Change>(
 /**
  * Returns the number of the event after which a subscription begins: the last one of the trail, or that of a cursor.
  *
- * @throws AppError `BAD_USER_INPUT`, also if the retention of audit events has deleted changes that the client has not received: it must
- *   not believe that it has all
+ * @throws AppError `BAD_USER_INPUT`, also if the retention of audit events has deleted changes that the client has not received, or if
+ *   the trail ends before the cursor, because a backup was restored: it must not believe that it has all
  */
 export async function findStart(
   { database }: ConnectionDeps,
   { orgId }: Caller,
   after: string | null | undefined,
 ): Promise<number> {
-  if (after == null) return (await database.forOrganisation(orgId).findOne(AuditHead, { orgId }))?.seq ?? 0;
+  const end = (await database.forOrganisation(orgId).findOne(AuditHead, { orgId }))?.seq ?? 0;
+  if (after == null) return end;
   const start = parseChangeCursor(after);
+  if (start > end) {
+    const message =
+      'The audit trail ends before this event id: a backup was restored, or it is of another organisation. Read the connections again, and subscribe without "after".';
+    throw validationError([{ path: ['after'], message }]);
+  }
   const deleted = await database.forOrganisation(orgId).findOne(AuditRetention, { orgId });
   if (!deleted || start >= deleted.seq) return start;
   const message =

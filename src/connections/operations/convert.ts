@@ -36,6 +36,8 @@ import { type BuildOutcome, runIdempotent } from '../persistence/idempotency.ts'
 import { fromSnapshot, toSnapshot } from '../persistence/snapshot.ts';
 import { assertUseAcknowledged } from '../usage/acknowledge-use.ts';
 
+const action = 'CONVERT_CONNECTION';
+
 /** Options of a conversion. */
 export interface ConvertOptions {
   /** Aborts when the client disconnects; if the app is being called then, nothing is changed. */
@@ -82,7 +84,6 @@ export async function convertConnection(
   { signal, selected = [], alongside }: ConvertOptions = {},
 ): Promise<AppConnection> {
   const { id } = target;
-  const action = 'CONVERT_CONNECTION';
   return withRefusalAudit(deps, caller, { action, connectionId: id }, () => {
     caller.requireScope('connections:write');
     const app = requireApp(deps, target.app);
@@ -90,48 +91,57 @@ export async function convertConnection(
     if (!method) throw new TypeError(`Connections to ${app.id} cannot be converted.`);
     requireSelectable(caller, convertPayloadFields(input), selected);
 
-    const convert = async (buildOutcome: BuildOutcome): Promise<AppConnection> => {
-      const em = deps.database.forOrganisation(caller.orgId);
-      const before = await findConnection(em, caller, target, { withSecrets: true });
-      const expected = { id, version: input.version };
-      assertVersion(before, expected);
-      const given = splitCredentials(method, input.to);
-      const isManaged = needsKeyPair(method, given);
-      assertConvertible(before, method, isManaged);
-      if (before.method !== method.id) await assertUseAcknowledged(deps, caller, id, input.acknowledgeUse);
-      const stored = await openCredentials(deps, em, before);
-      if (input.revokeOldToken) {
-        const { method: old } = resolveAppAndMethod(deps, before);
-        await assertRevocable(deps, before, old, { stored });
-      }
-      const isRevoked = input.revokeOldToken === true;
-      const converted = { public: { ...given.public, ...getUrl(method, before) }, secret: given.secret };
-      const change = isManaged
-        ? await prepareConversion(deps, { before, stored, isRevoked }, method, converted)
-        : await completeConversion(
-            deps,
-            caller,
-            { before, stored, isRevoked },
-            { app, method },
-            converted,
-            signal,
-          );
-      return changeConnection(deps, caller, {
-        target: expected,
-        action,
-        apply: (connection) => {
-          assertSameCredentials(connection, before);
-          Object.assign(connection, change.columns);
-          return change.fields;
-        },
-        credentials: change.credentials,
-        alongside,
-        buildOutcome: (connection) => buildOutcome(() => toSnapshot(connection)),
-      });
-    };
     const idempotency = { idempotencyKey, request: { convert: id, ...input } };
+    const convert = (buildOutcome: BuildOutcome) =>
+      prepareAndChange(deps, caller, { target, app, method, input, signal, alongside, buildOutcome });
     const convertStored = (buildOutcome: BuildOutcome) => retryIfReplaced(() => convert(buildOutcome));
     return runIdempotent(deps, caller, idempotency, convertStored, fromSnapshot);
+  });
+}
+
+interface ConvertRequest extends Pick<ConvertOptions, 'signal' | 'alongside'> {
+  target: { app: string; id: string };
+  app: App;
+  /** The method to which the connection is converted. */
+  method: AuthMethod;
+  input: Omit<ConvertConnection, 'idempotencyKey'>;
+  buildOutcome: BuildOutcome;
+}
+
+async function prepareAndChange(
+  deps: ConnectionDeps,
+  caller: Caller,
+  { target, app, method, input, signal, alongside, buildOutcome }: ConvertRequest,
+): Promise<AppConnection> {
+  const { id } = target;
+  const em = deps.database.forOrganisation(caller.orgId);
+  const before = await findConnection(em, caller, target, { withSecrets: true });
+  const expected = { id, version: input.version };
+  assertVersion(before, expected);
+  const given = splitCredentials(method, input.to);
+  const isManaged = needsKeyPair(method, given);
+  assertConvertible(before, method, isManaged);
+  if (before.method !== method.id) await assertUseAcknowledged(deps, caller, id, input.acknowledgeUse);
+
+  const stored = await openCredentials(deps, em, before);
+  const isRevoked = input.revokeOldToken === true;
+  if (isRevoked) await assertRevocable(deps, before, resolveAppAndMethod(deps, before).method, { stored });
+  const replaced = { before, stored, isRevoked };
+  const converted = { public: { ...given.public, ...getUrl(method, before) }, secret: given.secret };
+  const change = isManaged
+    ? await prepareConversion(deps, replaced, method, converted)
+    : await completeConversion(deps, caller, replaced, { app, method }, converted, signal);
+  return changeConnection(deps, caller, {
+    target: expected,
+    action,
+    apply: (connection) => {
+      assertSameCredentials(connection, before);
+      Object.assign(connection, change.columns);
+      return change.fields;
+    },
+    credentials: change.credentials,
+    alongside,
+    buildOutcome: (connection) => buildOutcome(() => toSnapshot(connection)),
   });
 }
 

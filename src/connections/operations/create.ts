@@ -74,7 +74,7 @@ async function verifyAndStore(
   await assertProjectAndName(deps, { orgId, projectId }, name);
 
   const id = randomUUID();
-  const options = { onUnreachable: input.onUnreachable, signal, connectionId: id };
+  const options = { onUnreachable: input.onUnreachable, signal, connection: { orgId, id, isNew: true } };
   const isPending = keyColumns.isPlatformManagedCredentials;
   // The app cannot know a key that was made just now. A verification is counted itself.
   if (isPending) await deps.limits.checkChange(caller);

@@ -55,7 +55,15 @@ export function listConditions(
   if (filter?.createdTo) conditions.push(sql`created_at < ${filter.createdTo}`);
   if (filter?.updatedFrom) conditions.push(sql`updated_at >= ${filter.updatedFrom}`);
   if (filter?.updatedTo) conditions.push(sql`updated_at < ${filter.updatedTo}`);
-  if (filter?.expiresBefore) conditions.push(sql`${columns.expiresAt} < ${filter.expiresBefore}`);
+  for (const [column, before] of [
+    [columns.expiresAt, filter?.expiresBefore],
+    [columns.since, filter?.sinceBefore],
+    [columns.lastCheckAt, filter?.lastCheckBefore],
+    [columns.nextCheckAt, filter?.nextCheckBefore],
+    [columns.lastGoodAt, filter?.lastGoodBefore],
+  ] as const) {
+    if (before) conditions.push(sql`${column} < ${before}`);
+  }
   return conditions;
 }
 
@@ -67,6 +75,7 @@ const columns = {
   since: sql.raw(`coalesce(failing_since, 'infinity')`),
   lastCheckAt: sql.raw(`coalesce(verification_checked_at, 'infinity')`),
   nextCheckAt: sql.raw(`coalesce(next_check_at, 'infinity')`),
+  lastGoodAt: sql.raw(`coalesce(last_verified_at, 'infinity')`),
   expiresAt: sql.raw(`coalesce(expires_at, 'infinity')`),
 } as const satisfies Record<ConnectionOrder['field'], Sql>;
 

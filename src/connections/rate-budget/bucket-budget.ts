@@ -15,6 +15,8 @@ import type { WaitingRoom } from './waiting-room.ts';
 
 /** How long every caller waits for the app to state its limit, whatever its own deadline. */
 const patienceMs = 5_000;
+/** How often a check asks for a permit that has come too late. */
+const maxCheckAttempts = 3;
 /** After which time a request may find room to wait. */
 const roomRetryMs = 1_000;
 
@@ -67,7 +69,7 @@ export class BucketBudget {
    * @throws AppError `UPSTREAM_RATE_LIMITED` if there will be none before the deadline
    * @throws OutboundError `ABORTED`
    */
-  async take(request: PermitRequest): Promise<Permit> {
+  take(request: PermitRequest): Permit | Promise<Permit> {
     this.#share = request.share;
     const permit = this.#queue.size === 0 ? this.#takeNow() : undefined;
     return permit ?? measuringRefusals(() => this.#wait(request));
@@ -101,20 +103,28 @@ export class BucketBudget {
     this.#share = share;
     const permit = this.#queue.size === 0 ? this.#takeNow() : undefined;
     if (permit) return permit;
+    for (let attempt = 1; attempt <= maxCheckAttempts; attempt += 1) {
+      const kept = await this.#exchangeForCheck();
+      if (kept) return kept;
+      // Otherwise the permit came too late, which says nothing about the share.
+      if (this.#lease.findPause(currentTimeMs())) break;
+    }
+    return measuringRefusals(async () => {
+      const now = currentTimeMs();
+      const retryAt = now + roomRetryMs;
+      const pause = { retryAt, isBlocked: false, limit: null, ...this.#lease.findPause(now) };
+      throw this.#toError(pause);
+    });
+  }
+
+  async #exchangeForCheck(): Promise<Permit | undefined> {
     this.#checks += 1;
     try {
       await this.#exchangeAnew();
     } finally {
       this.#checks -= 1;
     }
-    return measuringRefusals(async () => {
-      const now = currentTimeMs();
-      const kept = this.#lease.takeForCheck(now);
-      if (kept) return kept;
-      const retryAt = now + roomRetryMs;
-      const pause = { retryAt, isBlocked: false, limit: null, ...this.#lease.findPause(now) };
-      throw this.#toError(pause);
-    });
+    return this.#lease.takeForCheck(currentTimeMs());
   }
 
   /**
@@ -125,17 +135,23 @@ export class BucketBudget {
    * @param sentAt when the request was sent, in milliseconds since the epoch
    * @returns the end of the refusal, if the app has refused the request
    */
-  async observe(
+  observe(
     permit: Permit | undefined,
     response: ObservedResponse,
     sentAt: number,
-  ): Promise<number | undefined> {
+  ): undefined | Promise<number> {
     const now = currentTimeMs();
     const observation = readObservation(response, this.#rateLimits, { sentAt, now });
     const isUrgent = this.#lease.learn(permit ?? notCounted, observation, now);
-    if (observation.blockedUntil !== undefined) await this.#reportBlock();
-    else if (isUrgent) this.#exchangeInBackground();
-    return observation.blockedUntil;
+    const { blockedUntil } = observation;
+    if (blockedUntil !== undefined) return this.#reportBlock().then(() => blockedUntil);
+    if (isUrgent) this.#exchangeInBackground();
+    return undefined;
+  }
+
+  /** Learns from the response to a request for a connection that is not stored yet. Only this server knows it until it exchanges. */
+  countUnleased(response: ObservedResponse, sentAt: number): void {
+    this.#lease.countUnleased(readObservation(response, this.#rateLimits, { sentAt, now: currentTimeMs() }));
   }
 
   /** Takes back the permit of a request that was not sent, for another one. */

@@ -53,6 +53,13 @@ export interface HeldPermits {
   isKept: boolean;
 }
 
+/** Requests through a connection before it was stored. */
+export interface UnleasedRequests {
+  /** The end of the window of the app. */
+  reset: number;
+  requests: number;
+}
+
 /** What a server tells about a bucket, and what it asks for. */
 export interface BudgetReport {
   serverId: string;
@@ -68,6 +75,8 @@ export interface BudgetReport {
   observation?: LimitObservation | undefined;
   /** Permits in `carried`, by the window in which the app counted them. */
   settled: readonly { windowId: number; reset: number; permits: number }[];
+  /** The requests that were sent without a permit, by the window in which the app counted them. */
+  unleased: readonly UnleasedRequests[];
   blockedUntil: number;
   /** Whether a response stated no limit. */
   isUnmetered: boolean;

@@ -12,6 +12,8 @@ export interface BudgetedConnection {
   orgId: string;
   id: string;
   maxShareOfRateLimit?: number | null | undefined;
+  /** Whether it is stored only if what is asked succeeds. Then nothing is limited, and its budget begins with the requests. */
+  isNew?: boolean;
 }
 
 /** Options of an outbound client with a rate budget. */
@@ -41,11 +43,10 @@ export function budgetedOutbound(
       const isCounted = url.origin === origin && url.pathname !== use.rateLimits?.tokenPath;
       const budget = isCounted ? budgets.find(app, use, connection, url.pathname) : undefined;
       const share = getMaxShare(connection);
-      const permit =
-        isCheck && !request.isOptional
-          ? await budget?.takeForCheck(share)
-          : await budget?.takeForServer(share);
-      if (budget && !permit && request.isOptional)
+      const takePermit = () =>
+        isCheck && !request.isOptional ? budget?.takeForCheck(share) : budget?.takeForServer(share);
+      const permit = connection.isNew ? undefined : await takePermit();
+      if (budget && !permit && request.isOptional && !connection.isNew)
         throw new OutboundError('BUSY', 'the share of the rate limit is spent');
       const sentAt = currentTimeMs();
       let isSent = false;
@@ -56,7 +57,8 @@ export function budgetedOutbound(
         if (permit && !isSent) budget?.giveBack(permit);
         throw error;
       });
-      await budget?.observe(permit, response, sentAt);
+      if (connection.isNew) budget?.countUnleased(response, sentAt);
+      else await budget?.observe(permit, response, sentAt);
       return response;
     };
   return {

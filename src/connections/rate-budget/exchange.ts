@@ -5,6 +5,7 @@ import {
   isClosing,
   type Lease,
   type LimitObservation,
+  type UnleasedRequests,
 } from './budget-state.ts';
 import { grant } from './grant-lease.ts';
 
@@ -30,6 +31,7 @@ export function exchange(
   for (const held of report.held) state = account(state, held, now);
   for (const settled of report.settled) state = settle(state, settled);
   if (report.observation) state = observe(state, report.observation, now);
+  for (const sent of report.unleased) state = countUnleased(state, sent);
   const blockedUntil = Math.max(state.blockedUntil, report.blockedUntil);
   if (report.isUnmetered && state.limit === null)
     state = { ...state, carried: 0, unmeteredUntil: now + unmeteredMs };
@@ -81,16 +83,24 @@ function settle(
   return state;
 }
 
+/** Counts requests of the connection as such, which the observation has taken for requests of others. */
+function countUnleased(state: BudgetState, { reset, requests }: UnleasedRequests): BudgetState {
+  if (reset !== state.reset) return state;
+  return { ...state, spent: state.spent + requests, others: Math.max(0, state.others - requests) };
+}
+
 function observe(state: BudgetState, observed: LimitObservation, now: number): BudgetState {
   const { limit, remaining, reset, windowEnd, closingAt } = observed;
   const used = Math.max(0, limit - remaining);
+  // Of a connection that was created and not used at once.
+  if (windowEnd <= now) return state;
   if (state.limit === null) {
     // The app may count all earlier requests in this window.
     const spent = state.spent + state.carried;
     const others = Math.max(0, used - spent);
     return { ...state, limit, reset, windowEnd, closingAt, spent, carried: state.spent, others };
   }
-  if (windowEnd <= now || reset <= state.lastReset || reset < (state.reset ?? 0)) return state;
+  if (reset <= state.lastReset || reset < (state.reset ?? 0)) return state;
   const isNext = state.reset !== null && reset > state.reset && isClosing(state, now);
   const window = isNext ? openWindow(state, now) : state;
   const others = Math.max(window.others, used - window.spent);

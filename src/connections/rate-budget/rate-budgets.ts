@@ -46,8 +46,7 @@ export class RateBudgets {
   ): BucketBudget | undefined {
     if (!rateLimits || rateLimits.unlimited?.some((start) => path.startsWith(start))) return undefined;
     const bucket = findBucket(rateLimits.buckets, path);
-    const changes = this.#changes.get(orgId) ?? { count: 0 };
-    this.#changes.set(orgId, changes);
+    const changes = this.#getChanges(orgId);
     const key = `${orgId} ${id} ${bucket}`;
     const known = this.#budgets.get(key);
     if (known) return known;
@@ -59,6 +58,14 @@ export class RateBudgets {
     );
     this.#budgets.set(key, budget);
     return budget;
+  }
+
+  #getChanges(orgId: string): { count: number } {
+    const known = this.#changes.get(orgId);
+    if (known) return known;
+    const changes = { count: 0 };
+    this.#changes.set(orgId, changes);
+    return changes;
   }
 
   /** Refuses all requests that wait, because the server stops. */

@@ -45,6 +45,17 @@ export function readObservation(
   return { limit, blockedUntil: ends.length > 0 ? Math.max(...ends) : now + defaultBlockMs };
 }
 
+/** Returns the later one of two observations. Of the same window, that is the one with fewer requests left. */
+export function latest(one: LimitObservation | undefined, other: LimitObservation): LimitObservation {
+  if (!one || other.reset > one.reset) return other;
+  if (other.reset < one.reset) return one;
+  return {
+    ...(other.remaining < one.remaining ? other : one),
+    windowEnd: Math.min(one.windowEnd, other.windowEnd),
+    closingAt: Math.max(one.closingAt, other.closingAt),
+  };
+}
+
 /** Joins the values of repeated headers. A loop, because this runs for every response. */
 function joinValues(headers: ObservedResponse['headers']): Record<string, string> {
   const joined: Record<string, string> = {};

@@ -6,11 +6,12 @@ import {
   isUnmetered,
   type Lease,
   type LimitObservation,
+  type UnleasedRequests,
 } from './budget-state.ts';
 import { type BudgetKey, changeBudget, readBudget, type StoredBudget } from './budget-store.ts';
 import { exchange } from './exchange.ts';
 import { notCounted, type Pause, type Permit } from './permit.ts';
-import type { Observation } from './read-observation.ts';
+import { latest, type Observation } from './read-observation.ts';
 
 /** The smallest number of permits that a server asks for in advance. */
 const minBlock = 4;
@@ -57,6 +58,7 @@ export class ServerLease {
   #observation: LimitObservation | undefined;
   #settled: { windowId: number; reset: number; permits: number }[] = [];
   #returned: HeldPermits[] = [];
+  #unleased: UnleasedRequests[] = [];
   #unreportedBlock = 0;
   #isUnmetered = false;
 
@@ -83,12 +85,16 @@ export class ServerLease {
     return { windowId: lease.windowId, isCarried: lease.isCarried, isProbe };
   }
 
-  /** Takes the permit that the last exchange has got for a check. */
+  /**
+   * Takes the permit that the last exchange has got for a check. If it ended before the exchange did, because the database was slow, the
+   * next exchange gives it back.
+   */
   takeForCheck(now: number): Permit | undefined {
     const { permit, validUntil = 0 } = this.#checkPermit ?? {};
     this.#checkPermit = undefined;
     // Also one of a window that is not counted.
     if (this.#isUnmeteredNow(now)) return notCounted;
+    if (permit && now >= validUntil) this.giveBack(permit);
     return permit && now < validUntil ? permit : undefined;
   }
 
@@ -144,6 +150,15 @@ export class ServerLease {
     return this.#isUnmetered && !this.#isUnmeteredNow(now);
   }
 
+  /** Keeps a request that was sent without a permit, because its connection was not stored yet, for the next report. */
+  countUnleased({ limit }: Observation): void {
+    if (!limit) return;
+    this.#observation = latest(this.#observation, limit);
+    const same = this.#unleased.find(({ reset }) => reset === limit.reset);
+    if (same) same.requests += 1;
+    else this.#unleased.push({ reset: limit.reset, requests: 1 });
+  }
+
   /** Whether other servers do not know of a refusal yet. */
   get hasUnreportedBlock(): boolean {
     return this.#unreportedBlock > 0;
@@ -195,6 +210,7 @@ export class ServerLease {
       held: lease && lease.permits > 0 ? [...this.#returned, { ...lease, isKept }] : this.#returned,
       observation: this.#observation,
       settled: this.#settled,
+      unleased: this.#unleased,
       blockedUntil: this.#unreportedBlock,
       isUnmetered: this.#isUnmetered,
     };
@@ -202,6 +218,7 @@ export class ServerLease {
     this.#observation = undefined;
     this.#settled = [];
     this.#returned = [];
+    this.#unleased = [];
     this.#unreportedBlock = 0;
     this.#isUnmetered = false;
     return report;
@@ -229,15 +246,4 @@ export class ServerLease {
     const isRefused = permits + lease.checks === 0 && wanted + checks > 0;
     this.#exhausted = isRefused ? { retryAt, recheckAt, isProvisional } : undefined;
   }
-}
-
-/** Of the same window, the response with fewer requests left is the later one. */
-function latest(one: LimitObservation | undefined, other: LimitObservation): LimitObservation {
-  if (!one || other.reset > one.reset) return other;
-  if (other.reset < one.reset) return one;
-  return {
-    ...(other.remaining < one.remaining ? other : one),
-    windowEnd: Math.min(one.windowEnd, other.windowEnd),
-    closingAt: Math.max(one.closingAt, other.closingAt),
-  };
 }

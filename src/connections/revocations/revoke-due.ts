@@ -144,16 +144,20 @@ async function finish(
 function describeEnd(
   { id: connectionId, orgId, name: connectionName, projectId }: AppConnection,
   { keyIds }: PendingRevocation,
-  { outcome, left }: Attempt,
+  { outcome, left, kept }: Attempt,
 ): RecordedEvent[] {
   const fields = ['revocation', ...(left ? ['credentials.keyRegistrationFailure'] : [])];
   const about = { ...serverActor, orgId, connectionId, connectionName, projectId, fields };
   if (!keyIds) return [{ ...about, action: 'REVOKE_TOKEN', outcome }];
+  const toOutcome = (keyId: string) => {
+    if (kept?.includes(keyId)) return 'CONNECTION_IN_USE';
+    return left && !left.keyIds.includes(keyId) ? 'OK' : outcome;
+  };
   return keyIds.map((keyId) => ({
     ...about,
     action: 'REMOVE_CONNECTION_KEY',
     targetName: keyId,
-    outcome: left && !left.keyIds.includes(keyId) ? 'OK' : outcome,
+    outcome: toOutcome(keyId),
   }));
 }
 

@@ -26,8 +26,15 @@ export function compilePattern(
 ): PathPattern | { reason: string } {
   const reason = findFault(pattern);
   if (reason) return { reason };
-  const parts = splitPattern(ignoreCase ? pattern.toLowerCase() : pattern);
-  return { matches: (path) => matchParts(parts, ignoreCase ? path.toLowerCase() : path) };
+  const [first, ...others] = splitPattern(ignoreCase ? pattern.toLowerCase() : pattern);
+  // As a rule, a policy has many patterns, and most differ from a path in their beginning.
+  const [start, parts] = typeof first === 'object' ? [first.text, others] : ['', first ? [first] : []];
+  return {
+    matches: (rawPath) => {
+      const path = ignoreCase ? rawPath.toLowerCase() : rawPath;
+      return path.startsWith(start) && matchParts(parts, path, start.length);
+    },
+  };
 }
 
 function findFault(pattern: string): string | undefined {
@@ -65,9 +72,13 @@ function splitPattern(pattern: string): Part[] {
   });
 }
 
-/** Follows all ways to match at once: the set of ends in the path at which the parts so far can match. */
-function matchParts(parts: readonly Part[], path: string): boolean {
-  let ends: ReadonlySet<number> = new Set([0]);
+/**
+ * Follows all ways to match at once: the set of ends in the path at which the parts so far can match.
+ *
+ * @param start where the first of these parts begins
+ */
+function matchParts(parts: readonly Part[], path: string, start: number): boolean {
+  let ends: ReadonlySet<number> = new Set([start]);
   for (const part of parts) {
     if (ends.size === 0) return false;
     ends = advance(part, path, ends);

@@ -103,8 +103,8 @@ export async function receiveResponse(
       const text = received.toString();
       const isJson = !truncated && /[/+]json\b/i.test(flat['content-type'] ?? '');
       if (!isJson || text === '') return text || null;
-      const waitForTurn = () => deps.scheduler.waitForTurn(caller.orgId);
-      return (await parseJsonInParts(text, waitForTurn, maskDecoded(text, response.mask))) ?? text;
+      const waitToContinue = () => deps.scheduler.waitToContinue(caller.orgId);
+      return (await parseJsonInParts(text, waitToContinue, maskDecoded(text, response.mask))) ?? text;
     },
     truncated,
     rateLimit: response.opened.use.rateLimits?.read(flat) ?? null,

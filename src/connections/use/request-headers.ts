@@ -33,19 +33,19 @@ export function toAppHeaders(
   const dropped = new Set(Object.keys(credentials));
   for (let index = 0; index < raw.length; index += 2) {
     if (raw[index]?.toLowerCase() !== 'connection') continue;
-    for (const name of splitConnection(raw[index + 1])) dropped.add(name);
+    for (const name of splitConnection(raw[index + 1])) dropped.add(toHyphens(name));
   }
   const passed: string[] = [];
   let hasUserAgent = false;
   for (let index = 0; index < raw.length; index += 2) {
     const name = raw[index] ?? '';
-    // Many servers do not distinguish underscores from hyphens in names of headers.
-    const normal = name.toLowerCase().replaceAll('_', '-');
+    const normal = toHyphens(name.toLowerCase());
     const isPassedOn =
       !ownHeaders.has(normal) &&
       !dropped.has(normal) &&
       !ownPrefixes.some((prefix) => normal.startsWith(prefix)) &&
-      (hasBody || normal !== 'content-length');
+      // Another spelling could state another length than the body has.
+      (normal !== 'content-length' || (hasBody && !name.includes('_')));
     if (!isPassedOn) continue;
     hasUserAgent ||= normal === 'user-agent';
     passed.push(name, raw[index + 1] ?? '');
@@ -56,7 +56,13 @@ export function toAppHeaders(
   return passed;
 }
 
+/** Many servers do not distinguish underscores from hyphens in names of headers. */
+function toHyphens(name: string): string {
+  return name.replaceAll('_', '-');
+}
+
 /** The names in a header `Connection`, which are for the next hop only. */
-export function splitConnection(value: string | readonly string[] | undefined): string[] {
-  return [value ?? ''].flat().flatMap((each) => each.split(',').map((name) => name.trim().toLowerCase()));
+export function splitConnection(value: string | readonly string[] = []): string[] {
+  const values = typeof value === 'string' ? [value] : value;
+  return values.flatMap((each) => each.split(',').map((name) => name.trim().toLowerCase()));
 }

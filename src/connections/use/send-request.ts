@@ -1,5 +1,5 @@
 import { hostNotAllowedError, ownOutboundError } from '../../apps/map-outbound-error.ts';
-import { type Authorization, AuthorizationError } from '../../apps/use.ts';
+import { type AppRequestTarget, type Authorization, AuthorizationError } from '../../apps/use.ts';
 import { AppError, HttpError } from '../../common/errors.ts';
 import { safeErrorFields } from '../../common/log.ts';
 import type { Caller } from '../../identity/caller.ts';
@@ -43,7 +43,7 @@ export async function sendRequest(
   { method, query, headers, body, waitSeconds, signal }: UseRequest,
 ): Promise<UseResponse> {
   const { app, use, origin, authorizer } = opened;
-  const url = new URL(`${origin.origin}${path}${query}`);
+  const target = new Target(method, `${origin.origin}${path}${query}`);
   const outbound = unmeteredOutbound(deps, caller);
   const repeatable = body && authorizer.observe && new RepeatableBody(body);
   const checkRejection = () => {
@@ -55,7 +55,7 @@ export async function sendRequest(
   /** The beginning of the last response, if it looks like a rejection. */
   let beginning: Promise<string> | undefined;
   const forward = async (attempt: Parameters<Parameters<typeof sendWithinBudget>[4]>[0]) => {
-    authorization = await authorizer.authorize({ method, url }, outbound);
+    authorization = await authorizer.authorize(target, outbound);
     const mask = getMask(opened, authorization);
     const rejection = Promise.withResolvers<string>();
     beginning = rejection.promise;
@@ -86,7 +86,7 @@ export async function sendRequest(
     response.body.onClose(() => watch[Symbol.dispose]());
     const mask = getMask(opened, authorization);
     if (method === 'HEAD' || isReadable(response)) {
-      const getUrl = () => url;
+      const getUrl = () => target.url;
       return { ...response, getUrl, headers: toCallerHeaders(response.headers, mask), opened, mask, watch };
     }
     response.body.destroy();
@@ -104,6 +104,23 @@ export async function sendRequest(
     }
     if (error instanceof OutboundError) throw toAppError(error, app.name, method);
     throw error;
+  }
+}
+
+/** A request to the app. Most need no parsed URL. */
+class Target implements AppRequestTarget {
+  readonly method: string;
+  readonly #text: string;
+  #url: URL | undefined;
+
+  constructor(method: string, url: string) {
+    this.method = method;
+    this.#text = url;
+  }
+
+  get url(): URL {
+    this.#url ??= new URL(this.#text);
+    return this.#url;
   }
 }
 

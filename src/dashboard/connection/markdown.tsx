@@ -20,6 +20,7 @@ const components: Components = {
     ) : (
       children
     ),
+  img: ({ alt }: ComponentProps<'img'>) => alt,
 };
 
 /**
@@ -30,12 +31,7 @@ export default function Markdown({ text }: { text: string }) {
   if (deepNesting.test(text)) return <Code block>{text}</Code>;
   return (
     <div className={classes.markdown}>
-      <ReactMarkdown
-        components={components}
-        disallowedElements={['img']}
-        unwrapDisallowed
-        urlTransform={(url) => (allowedScheme.test(url) ? url : '')}
-      >
+      <ReactMarkdown components={components} urlTransform={(url) => (allowedScheme.test(url) ? url : '')}>
         {text}
       </ReactMarkdown>
     </div>

@@ -34,7 +34,6 @@ export const connectionQuery = graphql(
         ...Connection
         createdAt
         notes
-        checkEvery
         health {
           lastCheckAt
           nextCheckAt

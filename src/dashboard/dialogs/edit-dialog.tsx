@@ -1,10 +1,10 @@
-import { Modal, Textarea, TextInput } from '@mantine/core';
+import { Modal, NativeSelect, Textarea, TextInput } from '@mantine/core';
 import { AnnotationFields, toAnnotations } from '../annotations.tsx';
 import { type ChangeDialogProps, ChangeForm } from './change-form.tsx';
 
-/** Edits name, description, tags and owner. The credentials are not verified again. */
+/** Edits name, description, tags, owner and the interval of the checks. The credentials are not verified again. */
 export default function EditDialog({ connection, onClose, onDone }: ChangeDialogProps) {
-  const { name, description } = connection;
+  const { name, description, checkEvery } = connection;
   return (
     <Modal opened onClose={onClose} title={`Edit ${name}`} closeButtonProps={{ 'aria-label': 'Close' }}>
       <ChangeForm
@@ -14,6 +14,8 @@ export default function EditDialog({ connection, onClose, onDone }: ChangeDialog
           name: values.name,
           description: values.description || null,
           ...toAnnotations(values),
+          // Sent as it was, the default would become an interval of the connection.
+          ...(values.checkEvery !== `${checkEvery}` && { checkEvery: Number(values.checkEvery) }),
         })}
         done={`Saved the details of ${name}.`}
         busy="Saving…"
@@ -42,9 +44,29 @@ export default function EditDialog({ connection, onClose, onDone }: ChangeDialog
               error={errors.description}
             />
             <AnnotationFields errors={errors} connection={connection} />
+            <NativeSelect
+              name="checkEvery"
+              label="Checks"
+              description="How often this server checks whether the credentials still work. A check keeps an API token alive that expires when it is not used."
+              defaultValue={checkEvery}
+              data={intervals
+                .concat(intervals.includes(checkEvery) ? [] : checkEvery)
+                .map((hours) => ({ value: `${hours}`, label: describeInterval(hours) }))}
+              error={errors.checkEvery}
+            />
           </>
         )}
       </ChangeForm>
     </Modal>
   );
+}
+
+/** The intervals of checks to choose from, in hours; 0 for no checks. */
+const intervals = [1, 6, 12, 24, 72, 168, 0];
+
+function describeInterval(hours: number): string {
+  if (hours === 0) return 'Off';
+  if (hours === 1) return 'Every hour';
+  if (hours === 24) return 'Every day';
+  return hours % 24 === 0 ? `Every ${hours / 24} days` : `Every ${hours} hours`;
 }

@@ -4,6 +4,7 @@ import { useEffect, useState } from 'react';
 import type { AppOption } from '../use-options.ts';
 import { byName, type Filter, type ListParams, orders, parseStatus } from './list-params.ts';
 import { TagFilterFields } from './tag-filter.tsx';
+import { TimeFilterFields } from './time-filter.tsx';
 
 interface FiltersProps {
   params: ListParams;
@@ -52,6 +53,7 @@ export function Filters({ params, onChange, options }: FiltersProps) {
         onChange={(event) => addFilter({ health: parseStatus(event.currentTarget.value) })}
       />
       <TagFilterFields tag={filter.tags?.[0]} onChange={(tags) => addFilter({ tags }, false)} />
+      <TimeFilterFields filter={filter} onChange={(times) => addFilter(times)} />
       <NativeSelect
         label="Sort by"
         flex="1 1 130px"

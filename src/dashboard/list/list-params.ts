@@ -21,12 +21,27 @@ export const orders: Readonly<Record<string, Order>> = {
   'Newest first': { field: 'CREATED_AT', direction: 'DESC' },
   'Oldest first': { field: 'CREATED_AT', direction: 'ASC' },
   'Failing longest': { field: 'SINCE', direction: 'ASC' },
+  'Last check, oldest first': { field: 'LAST_CHECK_AT', direction: 'ASC' },
+  'Last worked, oldest first': { field: 'LAST_GOOD_AT', direction: 'ASC' },
   'Next check': { field: 'NEXT_CHECK_AT', direction: 'ASC' },
   'Expiring first': { field: 'EXPIRES_AT', direction: 'ASC' },
 };
 
 /** The order without a choice. */
 export const byName: Order = { field: 'NAME', direction: 'ASC' };
+
+/** The filters by a time of the health, with their labels. They are also their names in the address. */
+export const timeFilters = {
+  sinceBefore: 'Failing since',
+  lastCheckBefore: 'Last check',
+  nextCheckBefore: 'Next check',
+  lastGoodBefore: 'Last worked',
+  expiresBefore: 'Expires',
+} as const satisfies Partial<Record<keyof Filter, string>>;
+
+export type TimeFilterName = keyof typeof timeFilters;
+
+export const timeFilterNames = Object.keys(timeFilters) as TimeFilterName[];
 
 const statuses = ['VERIFIED', 'REJECTED', 'UNREACHABLE', 'PENDING'] as const;
 
@@ -45,6 +60,7 @@ export function formatListParams({ filter, orderBy }: ListParams): string {
     status: filter.health,
     tag: tag?.key,
     value: tag?.value,
+    ...Object.fromEntries(timeFilterNames.map((name) => [name, filter[name]])),
     order: order === formatOrder(byName) ? null : order,
   };
   const query = new URLSearchParams();
@@ -58,6 +74,7 @@ export function parseListParams(text: string): ListParams {
   const search = query.get('search')?.trim().slice(0, 64);
   const app = query.get('app');
   const key = query.get('tag');
+  const timeFilter = timeFilterNames.find((name) => parseTime(query.get(name)));
   const order = query.get('order');
   return {
     filter: {
@@ -65,9 +82,18 @@ export function parseListParams(text: string): ListParams {
       ...(app && { app: app as NonNullable<Filter['app']> }),
       health: parseStatus(query.get('status')),
       ...(key?.trim() && { tags: [{ key, value: query.get('value') || null }] }),
+      // One, because the controls show one.
+      ...(timeFilter && { [timeFilter]: parseTime(query.get(timeFilter)) }),
     },
     orderBy: Object.values(orders).find((each) => formatOrder(each) === order) ?? byName,
   };
+}
+
+/** Parses a time that a field for local times can show. */
+function parseTime(value: string | null): string | null {
+  const time = new Date(value ?? '');
+  const year = time.getUTCFullYear();
+  return year >= 1999 && year < 3000 ? time.toISOString() : null;
 }
 
 function formatOrder({ field, direction }: Order): string {

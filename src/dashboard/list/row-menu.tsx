@@ -1,45 +1,49 @@
-import { ActionIcon, Menu } from '@mantine/core';
+import { ActionIcon, type ActionIconProps, type ElementProps } from '@mantine/core';
+import { lazy, Suspense } from 'react';
 import type { Connection } from '../operations.ts';
-import { useSession } from '../session/session.ts';
+import { notLoaded, useEarlyInput } from './early-input.ts';
+
+// Nothing of it is visible before a click. Without it, the rest of the page works.
+const OpenableMenu = lazy(() =>
+  import('./openable-menu.tsx').catch(() => ({
+    default: ({ connection }: RowMenuProps) => (
+      <MenuButton name={connection.name} disabled title={notLoaded} />
+    ),
+  })),
+);
 
 /** An action on a connection. */
 export type Action = 'edit' | 'replace' | 'verify' | 'setup' | 'audit' | 'delete' | 'copy';
 
-interface RowMenuProps {
+/** The properties of the menu of actions on a connection. */
+export interface RowMenuProps {
   connection: Connection;
   onAction(action: Action, connection: Connection): void;
 }
 
 /** The menu of actions on a connection; those that the caller may not do are disabled. */
-export function RowMenu({ connection, onAction }: RowMenuProps) {
-  const { scopes } = useSession().viewer;
-  const canWrite = scopes.includes('CONNECTIONS_WRITE');
-  const item = (action: Action, label: string, isAllowed = true, color?: string) => (
-    <Menu.Item c={color} disabled={!isAllowed} onClick={() => onAction(action, connection)}>
-      {label}
-    </Menu.Item>
+export function RowMenu(props: RowMenuProps) {
+  const { early, handlers } = useEarlyInput();
+  const button = (
+    <MenuButton name={props.connection.name} aria-haspopup="menu" aria-expanded={false} {...handlers} />
   );
   return (
-    <Menu position="bottom-end" withinPortal withInitialFocusPlaceholder={false}>
-      <Menu.Target>
-        <ActionIcon variant="subtle" color="gray" size="lg" aria-label={`Actions for ${connection.name}`}>
-          <span aria-hidden="true">⋮</span>
-        </ActionIcon>
-      </Menu.Target>
-      <Menu.Dropdown>
-        {item('copy', 'Copy ID')}
-        {item('edit', 'Edit details', canWrite)}
-        {item(
-          'replace',
-          connection.method === 'API_TOKEN' ? 'Replace token' : 'Change credentials',
-          canWrite,
-        )}
-        {item('setup', 'Setup links', canWrite)}
-        {item('verify', 'Verify now', scopes.includes('CONNECTIONS_VERIFY'))}
-        {item('audit', 'Audit trail', scopes.includes('AUDIT_READ'))}
-        <Menu.Divider />
-        {item('delete', 'Delete', canWrite, 'var(--mantine-color-error)')}
-      </Menu.Dropdown>
-    </Menu>
+    <Suspense fallback={button}>
+      <OpenableMenu {...props} early={early} />
+    </Suspense>
+  );
+}
+
+interface MenuButtonProps extends ActionIconProps, ElementProps<'button', keyof ActionIconProps> {
+  /** The name of the connection. */
+  name: string;
+}
+
+/** The button that opens the menu. */
+export function MenuButton({ name, ...props }: MenuButtonProps) {
+  return (
+    <ActionIcon variant="subtle" color="gray" size="lg" aria-label={`Actions for ${name}`} {...props}>
+      <span aria-hidden="true">⋮</span>
+    </ActionIcon>
   );
 }

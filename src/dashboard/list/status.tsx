@@ -1,6 +1,7 @@
-import { Badge, Button, Group, Popover, Text } from '@mantine/core';
+import { Badge, Group, Text } from '@mantine/core';
 import type { Connection } from '../operations.ts';
 import { RelativeTime } from '../relative-time.tsx';
+import { Reason } from './reason.tsx';
 
 const badges = {
   VERIFIED: { label: 'Verified', color: 'green' },
@@ -14,36 +15,12 @@ export const statusLabels = badges;
 
 /** The status and time of the last verification, with its error and remedy. */
 export function Status({ name, verification, health }: Pick<Connection, 'name' | 'verification' | 'health'>) {
-  const { checkedAt, failingSince, message, remedy, oktaRequestId } = verification;
+  const { checkedAt, message } = verification;
   return (
     <>
       <Group gap="xs" wrap="nowrap">
         <StatusBadge status={health.status} />
-        {message && (
-          <Popover width={300} position="bottom-start" withinPortal trapFocus returnFocus withRoles>
-            <Popover.Target>
-              <Button variant="default" size="compact-xs" aria-label={`Why ${name} is not verified`}>
-                Why?
-              </Button>
-            </Popover.Target>
-            <Popover.Dropdown aria-label="Why it is not verified" tabIndex={-1}>
-              <Text size="sm">{message}</Text>
-              <Text size="sm" mt="xs">
-                {remedy}
-              </Text>
-              {failingSince && (
-                <Text size="sm" mt="xs" c="dimmed">
-                  Failing since <RelativeTime at={failingSince} />.
-                </Text>
-              )}
-              {oktaRequestId && (
-                <Text size="sm" mt="xs" c="dimmed">
-                  Okta request ID: {oktaRequestId}
-                </Text>
-              )}
-            </Popover.Dropdown>
-          </Popover>
-        )}
+        {message && <Reason name={name} verification={verification} />}
       </Group>
       {isHostDown({ verification, health }) ? (
         <Text size="xs" c="dimmed" mt={4}>

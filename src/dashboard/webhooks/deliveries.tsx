@@ -114,7 +114,8 @@ export function Deliveries({ endpoint, projectId, onChanged }: DeliveriesProps) 
             key={message.id}
             message={message}
             projectId={projectId}
-            onRedeliver={canSend && message.status !== 'PENDING' ? () => redeliver(message) : undefined}
+            isEnabled={endpoint.disabledAt === null}
+            onRedeliver={canSend && canBeSentAgain(message) ? () => redeliver(message) : undefined}
           />
         ))}
       </Stack>
@@ -143,13 +144,20 @@ export function Deliveries({ endpoint, projectId, onChanged }: DeliveriesProps) 
   );
 }
 
+/** Whether a message was delivered, has failed, or waits for its next attempt. */
+function canBeSentAgain({ nextAttemptAt, attempts }: Message): boolean {
+  return nextAttemptAt === null || (attempts.length > 0 && Date.parse(nextAttemptAt) > Date.now());
+}
+
 interface DeliveryProps {
   message: Message;
   projectId: OptionalProjectId;
+  /** Whether the endpoint gets anything. */
+  isEnabled: boolean;
   onRedeliver: (() => void) | undefined;
 }
 
-function Delivery({ message, projectId, onRedeliver }: DeliveryProps) {
+function Delivery({ message, projectId, isEnabled, onRedeliver }: DeliveryProps) {
   const { type, connectionId, occurredAt, status, nextAttemptAt } = message;
   return (
     <li>
@@ -173,7 +181,7 @@ function Delivery({ message, projectId, onRedeliver }: DeliveryProps) {
         <RelativeTime at={occurredAt} />
         {', '}
         {describeAttempts(message)}
-        {nextAttemptAt && message.attempts.length > 0 && (
+        {isEnabled && nextAttemptAt && message.attempts.length > 0 && (
           <>
             {', next '}
             <RelativeTime at={nextAttemptAt} isFuture />

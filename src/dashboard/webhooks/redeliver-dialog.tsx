@@ -47,8 +47,9 @@ export function RedeliverDialog({ endpointId, onSent, onClose }: RedeliverDialog
       <form onSubmit={send} noValidate autoComplete="off">
         <Stack>
           <Text size="sm">
-            Sends the events of this time again that were delivered or have failed. They keep their
-            webhook-id, by which a receiver knows those that it has seen.
+            Sends the events of this time again that were delivered or have failed, at once those that wait
+            for their next attempt. They keep their webhook-id, by which a receiver knows those that it has
+            seen.
           </Text>
           <TextInput
             name="from"

@@ -1,3 +1,4 @@
+import type { Migration } from '@mikro-orm/migrations';
 import { Start } from './0001-start.ts';
 import { Life } from './0002-life.ts';
 import { Find } from './0003-find.ts';
@@ -43,9 +44,22 @@ import { AuditStream } from './0065-audit-stream.ts';
 import { Capacity } from './0066-capacity.ts';
 import { CheckDelays } from './0069-check-delays.ts';
 import { UnfinishedImports } from './0070-unfinished-imports.ts';
+import { LastGoodOrder } from './0072-last-good-order.ts';
+import { AuditStreamTarget } from './0073-audit-stream-target.ts';
+
+/** A migration of this server. */
+interface ServerMigration {
+  name: string;
+  class: new (...args: ConstructorParameters<typeof Migration>) => Migration;
+  /**
+   * The oldest release whose servers also work on a database with this migration, while servers are upgraded one after the other: the one
+   * before the release that has the migration, if it only expands what that one uses. Absent: older servers do not start.
+   */
+  oldestServer?: string;
+}
 
 /** Every migration, in the order in which they run. A migration that has been released is never edited. */
-export const migrations = [
+export const migrations: ServerMigration[] = [
   { name: '0001-start', class: Start },
   { name: '0002-life', class: Life },
   { name: '0003-find', class: Find },
@@ -91,4 +105,6 @@ export const migrations = [
   { name: '0066-capacity', class: Capacity },
   { name: '0069-check-delays', class: CheckDelays },
   { name: '0070-unfinished-imports', class: UnfinishedImports },
+  { name: '0072-last-good-order', class: LastGoodOrder },
+  { name: '0073-audit-stream-target', class: AuditStreamTarget },
 ];

@@ -100,7 +100,7 @@ export function defineWebhookTypes(builder: Builder, PageInfo: ReturnType<typeof
         type: 'DateTime',
         nullable: true,
         description:
-          'The time of the next attempt, if no earlier message of the connection waits; null if there is none.',
+          'The time of the next attempt, if no earlier message of the connection waits and the endpoint is enabled; null if there is none.',
         resolve: ({ status, nextAttemptAt }) => (status === 'PENDING' ? nextAttemptAt : null),
       }),
       attempts: t.field({

@@ -199,8 +199,8 @@ function defineMessageMutations(builder: Builder, { Message }: WebhookTypes): vo
       type: RedeliveredType,
       nullable: true,
       description:
-        'Sends messages of an endpoint again that were delivered or have failed: one, or those whose events are in a span of ' +
-        'time. They keep their `webhook-id`. Scope: webhooks:write.',
+        'Sends messages of an endpoint again that were delivered or have failed, at once those that wait for their next ' +
+        'attempt: one, or those whose events are in a span of time. They keep their `webhook-id`. Scope: webhooks:write.',
       args: {
         endpointId: t.arg(id),
         messageId: t.arg({ type: 'UUID', description: 'The id of one message.' }),

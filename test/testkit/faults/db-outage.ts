@@ -14,7 +14,7 @@ import { ServerProcesses } from './processes.ts';
 export interface OutageReport {
   /** The number of responses by error code; `data` counts successful ones. */
   codes: Record<string, number>;
-  /** The same for mutations only. */
+  /** The number of mutations that were acknowledged while PostgreSQL was away. */
   acknowledged: number;
   /** The longest response time, in milliseconds. */
   slowestMs: number;
@@ -46,41 +46,42 @@ export async function simulateOutage(how: 'stopped' | 'frozen', ms: number): Pro
   if (!first?.data?.change) throw new Error(`The first change failed: ${JSON.stringify(first)}`);
 
   await (how === 'stopped' ? cluster.kill() : cluster.freeze());
-  const seen: { answer: MutationResponse | undefined; waitedMs: number; isChange: boolean }[] = [];
+  const responses: { answer: MutationResponse | undefined; waitedMs: number; isChange: boolean }[] = [];
   const requests: Promise<void>[] = [];
-  const timed = async (isChange: boolean) => {
+  const sendTimed = async (isChange: boolean) => {
     const start = performance.now();
     const answer = await (isChange
       ? createConnection()
       : sendMutation(url, fleet.apiKey, '{ appConnections { totalCount } }'));
-    seen.push({ answer, waitedMs: performance.now() - start, isChange });
+    responses.push({ answer, waitedMs: performance.now() - start, isChange });
   };
   const end = performance.now() + ms;
   while (performance.now() < end) {
-    requests.push(timed(true), timed(false));
+    requests.push(sendTimed(true), sendTimed(false));
     await sleep(250);
   }
-  const whileAway = seen.length;
+  const countWhileAway = responses.length;
   await (how === 'stopped' ? cluster.start() : cluster.thaw());
-  const back = performance.now();
+  const returnedAt = performance.now();
   await until('the server is ready again and makes connections', async () => {
     const health = await fetch(`${url}/health/ready`);
     return health.ok && (await createConnection())?.data?.change ? true : undefined;
   });
-  const backAfterMs = performance.now() - back;
+  const backAfterMs = performance.now() - returnedAt;
   await Promise.all(requests);
   await fleet.stop();
 
   const codes: Record<string, number> = {};
-  for (const { answer } of seen) {
+  for (const { answer } of responses) {
     const code = answer?.errors?.[0]?.extensions.code ?? (answer ? 'data' : 'no answer');
     codes[code] = (codes[code] ?? 0) + 1;
   }
   return {
     codes,
-    acknowledged: seen.slice(0, whileAway).filter(({ answer, isChange }) => isChange && answer?.data?.change)
-      .length,
-    slowestMs: Math.max(...seen.map(({ waitedMs }) => waitedMs)),
+    acknowledged: responses
+      .slice(0, countWhileAway)
+      .filter(({ answer, isChange }) => isChange && answer?.data?.change).length,
+    slowestMs: Math.max(...responses.map(({ waitedMs }) => waitedMs)),
     backAfterMs,
     findings: await lookInto(journal, { kind: 'postgresql', url: new Secret(cluster.url) }, keys),
   };

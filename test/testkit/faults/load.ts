@@ -38,7 +38,7 @@ export class LoadGenerator {
 
   start(workers: number): void {
     this.#workers = Array.from({ length: workers }, async () => {
-      while (!this.#isStopped) await this.#makeAndChange();
+      while (!this.#isStopped) await this.#createAndUpdate();
     });
   }
 
@@ -48,8 +48,8 @@ export class LoadGenerator {
     await Promise.all(this.#workers);
   }
 
-  async #makeAndChange(): Promise<void> {
-    const entry = new LogEntry(`made-${randomUUID()}`);
+  async #createAndUpdate(): Promise<void> {
+    const entry = new LogEntry(`created-${randomUUID()}`);
     this.#journal.entries.push(entry);
     const state = newState(1);
     const input = okta({ name: entry.name, description: state.description }, { apiToken: state.token });
@@ -58,9 +58,11 @@ export class LoadGenerator {
       const { version, description, token } = entry.certain;
       const next = newState(version + 1);
       // A new token causes a request to Okta; a new description does not.
-      const isToken = change % 2 === 0;
-      const state = isToken ? { ...next, description } : { ...next, token };
-      const changed = isToken ? { credentials: { apiToken: next.token } } : { description: next.description };
+      const replacesToken = change % 2 === 0;
+      const state = replacesToken ? { ...next, description } : { ...next, token };
+      const changed = replacesToken
+        ? { credentials: { apiToken: next.token } }
+        : { description: next.description };
       await this.#change(entry, state, updateQuery, { id: entry.id, input: changed });
     }
   }
@@ -73,8 +75,8 @@ export class LoadGenerator {
     variables: { id?: string; input: object },
   ): Promise<void> {
     if (this.#pauseMs > 0) await sleep(this.#pauseMs);
-    const isRepeatable = Math.random() < 0.5;
-    const input = { ...variables.input, ...(isRepeatable && { idempotencyKey: randomUUID() }) };
+    const hasIdempotencyKey = Math.random() < 0.5;
+    const input = { ...variables.input, ...(hasIdempotencyKey && { idempotencyKey: randomUUID() }) };
     const before = entry.possible;
     // Recorded before the request is sent, because the server may apply it from then on.
     entry.possible = [...before, next];
@@ -95,7 +97,7 @@ export class LoadGenerator {
         if (isFirst) entry.possible = before;
         return;
       }
-      if (!isRepeatable) {
+      if (!hasIdempotencyKey) {
         this.#journal.counts.inDoubt += 1;
         return;
       }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Lookup } from '../../../src/outbound/dns.ts';
-import { createConnectionOverRest, restClient } from '../rest.ts';
+import { until } from '../process.ts';
+import { readCreated, restClient, sendCreate } from '../rest.ts';
 import type { Fixture } from './values.ts';
 
 /** Resolves no name, so that no request leaves the machine. */
@@ -16,10 +17,18 @@ export async function prepareFixture(
   hosts: readonly string[] = [],
 ): Promise<Fixture> {
   const rest = restClient(url, apiKey);
+  /** Asks again while the fake Okta takes longer than the time limit of the server, which is short where hosts hang. */
+  const create = async (differing: Record<string, unknown>) =>
+    readCreated(
+      await until('Okta has answered', async () => {
+        const response = await sendCreate(rest, differing);
+        return response.status === 503 ? undefined : response;
+      }),
+    );
   const names = ['ground-one', 'ground-two', 'ground-three'];
   const ids = [randomUUID(), projectId];
   for (const name of names) {
-    const { id, orgId } = await createConnectionOverRest(rest, { name, projectId });
+    const { id, orgId } = await create({ name, projectId });
     ids.push(id, orgId);
   }
   await rest('DELETE', `/api/v1/app-connections/okta/${ids[2]}`);
@@ -28,7 +37,7 @@ export async function prepareFixture(
     scopes: ['okta.users.read', 'okta.groups.read'],
   };
   const serviceApp = { name: 'ground-service-app', method: 'service-app', projectId, credentials };
-  ids.push((await createConnectionOverRest(rest, serviceApp)).id);
+  ids.push((await create(serviceApp)).id);
   return {
     apiKey,
     projectId,

@@ -81,57 +81,73 @@ function asText(value: unknown): string {
 const root = '/api/v1/app-connections';
 
 function rest(random: Random, fixture: Fixture): HostileRequest {
-  const segment = () =>
-    random.pick([
-      random.pick(fixture.ids),
-      random.pick(fixture.names),
-      encodeURIComponent(text(random, fixture).toWellFormed()),
-      '%',
-      '%zz',
-      '%00',
-      '..',
-      '',
-    ]);
-  const one = () => `${root}/okta/${random.pick(fixture.ids)}`;
-  const [method, path] = random.isTrue(0.8)
-    ? random.pick<() => [string, string]>([
-        () => ['POST', `${root}/okta`],
-        () => ['POST', `${root}/okta`],
-        () => ['PATCH', one()],
-        () => ['PATCH', one()],
-        () => ['DELETE', one()],
-        () => ['GET', one()],
-        () => ['GET', root],
-        () => ['GET', `${root}/okta/connection-name/${segment()}`],
-        () => ['GET', `${root}/okta/available`],
-        () => ['GET', `${root}/options`],
-        () => ['GET', `${one()}/verification`],
-        () => ['POST', `${one()}/verify`],
-        () => ['POST', `${one()}/restore`],
-        () => ['POST', `${root}/okta/validate`],
-        () => ['POST', `${root}/okta`],
-        () => ['POST', `${root}/okta`],
-        // Audit events and projects contain hostile texts of earlier requests, which the checks would take for leaks.
-        () => ['GET', `/api/v1/audit-events?action=x&subject=${segment()}&from=${segment()}`],
-        () => ['GET', '/api/v1/viewer'],
-        () => ['GET', `/api/v1/projects?cursor=x${segment()}`],
-      ])()
-    : [
-        random.pick(['GET', 'POST', 'PATCH', 'DELETE', 'PUT', 'HEAD', 'OPTIONS', 'TRACE', 'QUERY']),
-        random.pick([
-          `${root}/okta/${segment()}`,
-          `${root}/${segment()}/${segment()}`,
-          `/api/v1/${segment()}`,
-          '/api/v1/openapi.json',
-          `/${segment()}`,
-        ]),
-      ];
-  const query = random.isTrue(0.2)
-    ? `?${random.list(3, () => `${random.pick(['projectId', 'limit', 'cursor', 'purge', 'version', 'tags', 'x', '__proto__'])}=${segment()}`).join('&')}`
-    : '';
+  const [method, path] = random.isTrue(0.8) ? knownRoute(random, fixture) : anyRoute(random, fixture);
+  const parameters = ['projectId', 'limit', 'cursor', 'purge', 'version', 'tags', 'x', '__proto__'];
+  const parameter = () => `${random.pick(parameters)}=${segment(random, fixture)}`;
+  const query = random.isTrue(0.2) ? `?${random.list(3, parameter).join('&')}` : '';
   const hasBody = ['POST', 'PATCH', 'PUT'].includes(method) || random.isTrue(0.05);
   const body = hasBody ? encode(random, fixture, restBody(random, fixture)) : undefined;
   return { kind: 'REST', ...http(random, fixture, method, path + query, body) };
+}
+
+type Route = [method: string, path: string];
+
+function knownRoute(random: Random, fixture: Fixture): Route {
+  const one = () => `${root}/okta/${random.pick(fixture.ids)}`;
+  return random.pick<() => Route>([
+    () => ['POST', `${root}/okta`],
+    () => ['POST', `${root}/okta`],
+    () => ['PATCH', one()],
+    () => ['PATCH', one()],
+    () => ['DELETE', one()],
+    () => ['GET', one()],
+    () => ['GET', root],
+    () => ['GET', `${root}/okta/connection-name/${segment(random, fixture)}`],
+    () => ['GET', `${root}/okta/available`],
+    () => ['GET', `${root}/options`],
+    () => ['GET', `${one()}/verification`],
+    () => ['POST', `${one()}/verify`],
+    () => ['POST', `${one()}/restore`],
+    () => ['POST', `${root}/okta/validate`],
+    () => ['POST', `${root}/okta`],
+    () => ['POST', `${root}/okta`],
+    // The filters match nothing: audit events and projects contain hostile texts of earlier requests, which the checks would take for leaks.
+    () => {
+      const [subject, from] = [segment(random, fixture), segment(random, fixture)];
+      return ['GET', `/api/v1/audit-events?action=x&subject=${subject}&from=${from}`];
+    },
+    () => ['GET', '/api/v1/viewer'],
+    () => ['GET', `/api/v1/projects?cursor=x${segment(random, fixture)}`],
+  ])();
+}
+
+/** Any method, and a path that may have no route. */
+function anyRoute(random: Random, fixture: Fixture): Route {
+  const any = () => segment(random, fixture);
+  return [
+    random.pick(['GET', 'POST', 'PATCH', 'DELETE', 'PUT', 'HEAD', 'OPTIONS', 'TRACE', 'QUERY']),
+    random.pick([
+      `${root}/okta/${any()}`,
+      `${root}/${any()}/${any()}`,
+      `/api/v1/${any()}`,
+      '/api/v1/openapi.json',
+      `/${any()}`,
+    ]),
+  ];
+}
+
+/** A segment of a path, or a value of a query. */
+function segment(random: Random, fixture: Fixture): string {
+  return random.pick([
+    random.pick(fixture.ids),
+    random.pick(fixture.names),
+    encodeURIComponent(text(random, fixture).toWellFormed()),
+    '%',
+    '%zz',
+    '%00',
+    '..',
+    '',
+  ]);
 }
 
 function restBody(random: Random, fixture: Fixture): unknown {
@@ -166,52 +182,40 @@ function restBody(random: Random, fixture: Fixture): unknown {
 /** Bytes that are barely HTTP. */
 function raw(random: Random, fixture: Fixture): HostileRequest {
   const line = random.pick([
-    ...[
-      'GET / HTTP/9.9',
-      'GET /graphql',
-      'POST /graphql HTTP/1.0',
-      'GET //graphql HTTP/1.1',
-      'GET /graphql?query={__typename} HTTP/1.1',
-    ],
-    ...[
-      'CONNECT example.okta.com:443 HTTP/1.1',
-      'OPTIONS * HTTP/1.1',
-      'PRI * HTTP/2.0',
-      '\x16\x03\x01\x02\x00\x01\x00',
-      `GET /${fixture.planted} HTTP/1.1`,
-    ],
-    ...[
-      'GET http://127.0.0.1/health/ready HTTP/1.1',
-      'GET /health/ready HTTP/1.1',
-      'G\0T / HTTP/1.1',
-      'GET /%c0%ae%c0%ae/ HTTP/1.1',
-    ],
+    'GET / HTTP/9.9',
+    'GET /graphql',
+    'POST /graphql HTTP/1.0',
+    'GET //graphql HTTP/1.1',
+    'GET /graphql?query={__typename} HTTP/1.1',
+    'CONNECT example.okta.com:443 HTTP/1.1',
+    'OPTIONS * HTTP/1.1',
+    'PRI * HTTP/2.0',
+    '\x16\x03\x01\x02\x00\x01\x00',
+    `GET /${fixture.planted} HTTP/1.1`,
+    'GET http://127.0.0.1/health/ready HTTP/1.1',
+    'GET /health/ready HTTP/1.1',
+    'G\0T / HTTP/1.1',
+    'GET /%c0%ae%c0%ae/ HTTP/1.1',
   ]);
   const headers = random.list(6, () =>
     random.pick([
-      ...[
-        'Host: 127.0.0.1',
-        'Host: 127.0.0.1',
-        'Host: evil.example',
-        'Content-Length: 5',
-        'Content-Length: -1',
-        'Content-Length: 5, 6',
-      ],
-      ...[
-        'Transfer-Encoding: chunked',
-        'Transfer-Encoding: chunked, identity',
-        'Expect: 100-continue',
-        'Upgrade: websocket',
-        'Connection: upgrade',
-      ],
-      ...[
-        ' folded: header',
-        'No-Colon',
-        ': empty',
-        `X: ${fixture.planted}`,
-        'Connection: close',
-        `Authorization: Bearer ${fixture.apiKey}`,
-      ],
+      'Host: 127.0.0.1',
+      'Host: 127.0.0.1',
+      'Host: evil.example',
+      'Content-Length: 5',
+      'Content-Length: -1',
+      'Content-Length: 5, 6',
+      'Transfer-Encoding: chunked',
+      'Transfer-Encoding: chunked, identity',
+      'Expect: 100-continue',
+      'Upgrade: websocket',
+      'Connection: upgrade',
+      ' folded: header',
+      'No-Colon',
+      ': empty',
+      `X: ${fixture.planted}`,
+      'Connection: close',
+      `Authorization: Bearer ${fixture.apiKey}`,
     ]),
   );
   const head = Buffer.from([line, ...headers, '', ''].join('\r\n'), 'latin1');

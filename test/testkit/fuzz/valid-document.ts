@@ -68,10 +68,10 @@ class DocumentWriter {
   readonly #schema: GraphQLSchema;
   readonly #values: ValidValues;
   readonly #fragments: { name: string; type: GraphQLCompositeType; text: string }[] = [];
-  #aliases = 12;
-  #directives = 8;
-  #lists = 2;
-  #fields = 70;
+  #aliasesLeft = 12;
+  #directivesLeft = 8;
+  #listsLeft = 2;
+  #fieldsLeft = 70;
 
   constructor(random: Random, schema: GraphQLSchema, examples: Examples) {
     this.#random = random;
@@ -100,14 +100,14 @@ class DocumentWriter {
     const count = 1 + this.#random.below(depth > 3 ? 4 : 3);
     while (written.length < count) {
       const choice = this.#random.below(20);
-      const again = fields[this.#random.below(fields.length)];
-      if (choice < 2 && again) written.push(`${again.text}${this.#below(again.field, depth)}`);
+      const earlier = fields[this.#random.below(fields.length)];
+      if (choice < 2 && earlier) written.push(`${earlier.text}${this.#selectionsOf(earlier.field, depth)}`);
       else if (choice < 4 && depth > 1) written.push(this.#inlineFragment(type, depth));
       else if (choice < 7 && depth > 1) {
         const spread = this.#spread(type, depth);
-        // Repeats a field under other conditions, where executors tend to have bugs.
-        const again = this.#random.isTrue(0.4) ? [` ...${spread}${this.#conditions()}`] : [];
-        written.push(`...${spread}${this.#conditions()}`, ...again);
+        // Spreads a fragment again under other conditions, where executors tend to have bugs.
+        const repeated = this.#random.isTrue(0.4) ? [` ...${spread}${this.#conditions()}`] : [];
+        written.push(`...${spread}${this.#conditions()}`, ...repeated);
       } else if (choice < 8) written.push(`__typename${this.#conditions()}`);
       else {
         const field = this.#pickField(type, depth);
@@ -117,26 +117,26 @@ class DocumentWriter {
         }
         const text = `${this.#alias()}${field.name}${this.#arguments(field)}`;
         fields.push({ text, field });
-        written.push(`${text}${this.#conditions()}${this.#below(field, depth)}`);
+        written.push(`${text}${this.#conditions()}${this.#selectionsOf(field, depth)}`);
       }
     }
     return `{ ${written.join(' ')} }`;
   }
 
   #pickField(type: GraphQLCompositeType, depth: number): GraphQLField<unknown, unknown> | undefined {
-    if (!('getFields' in type) || this.#fields === 0) return undefined;
+    if (!('getFields' in type) || this.#fieldsLeft === 0) return undefined;
     const fields = Object.values(type.getFields()).filter((field) => {
       const isPage = field.args.some(({ name }) => name === 'first');
-      return (depth > 1 || !isCompositeType(getNamedType(field.type))) && (!isPage || this.#lists > 0);
+      return (depth > 1 || !isCompositeType(getNamedType(field.type))) && (!isPage || this.#listsLeft > 0);
     });
     if (fields.length === 0) return undefined;
-    this.#fields -= 1;
+    this.#fieldsLeft -= 1;
     const field = this.#random.pick(fields);
-    if (field.args.some(({ name }) => name === 'first')) this.#lists -= 1;
+    if (field.args.some(({ name }) => name === 'first')) this.#listsLeft -= 1;
     return field;
   }
 
-  #below({ type }: GraphQLField<unknown, unknown>, depth: number): string {
+  #selectionsOf({ type }: GraphQLField<unknown, unknown>, depth: number): string {
     const named = getNamedType(type);
     return isCompositeType(named) ? ` ${this.#selections(named, depth - 1)}` : '';
   }
@@ -149,15 +149,15 @@ class DocumentWriter {
   }
 
   #alias(): string {
-    if (this.#aliases === 0 || !this.#random.isTrue(0.2)) return '';
-    this.#aliases -= 1;
+    if (this.#aliasesLeft === 0 || !this.#random.isTrue(0.2)) return '';
+    this.#aliasesLeft -= 1;
     return `a${this.#random.below(6)}: `;
   }
 
   #conditions(): string {
-    if (this.#directives < 2 || !this.#random.isTrue(0.2)) return '';
+    if (this.#directivesLeft < 2 || !this.#random.isTrue(0.2)) return '';
     const written = this.#random.some(['skip', 'include'], 0.6).map((name) => {
-      this.#directives -= 1;
+      this.#directivesLeft -= 1;
       const condition = this.#random.isTrue(0.5) ? `${this.#random.isTrue(0.5)}` : this.#values.condition();
       return `@${name}(if: ${condition})`;
     });

@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import type { OAuth, TokenClient, TokenRequestError } from '../../../oauth/oauth.ts';
 import { parseJson } from '../../../outbound/json.ts';
 import type { Outbound } from '../../../outbound/outbound.ts';
@@ -31,18 +32,29 @@ export async function diagnoseRefusal(
   return withClock(finding, clock);
 }
 
-/** The public metadata for a client is an error if there is no such client, and needs nothing secret. */
-async function diagnoseClient(
-  { tokenUrl, clientId, keyId }: TokenClient,
-  outbound: Outbound,
+/** The part of `OAuthMetadata` in Okta's API description that says that the metadata is that of the token endpoint. */
+const metadata = z.object({ issuer: z.url(), token_endpoint: z.url() });
+
+/**
+ * Finds out whether Okta knows a client whose assertion it has refused (`invalid_client`).
+ *
+ * The public metadata for a client is an error if there is no such client, and needs nothing secret. Anything else, such as a page
+ * of a proxy with status 200, says nothing. The host of the metadata can be another one: Okta formats it for each client.
+ */
+export async function diagnoseClient(
+  { tokenUrl, clientId, keyId }: Pick<TokenClient, 'tokenUrl' | 'clientId' | 'keyId'>,
+  outbound: Pick<Outbound, 'get'>,
 ): Promise<Finding> {
   const url = new URL('/.well-known/openid-configuration', tokenUrl);
   url.searchParams.set('client_id', clientId);
   const response = await outbound
     .get(url, { headers: { accept: 'application/json' } })
     .catch(() => undefined);
-  if (response?.status === 200) return unknownKey(keyId);
-  const { errorCode, error } = Object(parseJson(response?.body ?? ''));
+  const json = parseJson(response?.body ?? '');
+  const { data } = metadata.safeParse(json);
+  if (response?.status === 200 && data && new URL(data.token_endpoint).pathname === tokenUrl.pathname)
+    return unknownKey(keyId);
+  const { errorCode, error } = Object(json);
   const isUnknown = response?.status === 400 && [errorCode, error].includes('invalid_client');
   return isUnknown ? unknownClient : unknownClientOrKey(keyId);
 }

@@ -22,17 +22,17 @@ function describeTask({ add, remove = [] }: KeysToRegister): string {
   return `remove what it no longer uses: ${remove.join(', ')}`;
 }
 
-/** Says which keys an app of Okta still has that a connection no longer uses, and which this server cannot remove. */
+/** Says which keys an app of Okta may still have that a connection no longer uses, and which this server cannot remove. */
 export function describeLeftKeys(
   { clientId = '' }: Credentials['public'],
   keyIds: readonly string[],
 ): KeyRegistrationFailure {
   return {
     code: 'INSUFFICIENT_PERMISSIONS',
-    message: `The app in Okta with the former client ID ${clientId} still accepts these keys of this connection: ${keyIds.join(', ')}.`,
+    message: `The app in Okta with the client ID ${clientId} may still accept these keys, which this connection no longer uses: ${keyIds.join(', ')}.`,
     remedy:
-      'The connection no longer uses that app. In the Okta Admin Console, deactivate and delete the app, or delete the keys under ' +
-      'General > Client Credentials of the app once it has another key. If it fetches the keys from jwksUrl, save other keys in Okta there.',
+      'In the Okta Admin Console, delete the keys under General > Client Credentials of the app once it has another key, or deactivate ' +
+      'and delete the app if nothing uses it. If it fetches the keys from jwksUrl, save other keys in Okta there.',
   };
 }
 

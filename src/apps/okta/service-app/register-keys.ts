@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { OAuth, OAuthClient } from '../../../oauth/oauth.ts';
+import type { OAuth, OAuthClient, TokenClient } from '../../../oauth/oauth.ts';
 import type { OutboundResponse } from '../../../outbound/buffered-response.ts';
 import { parseJson } from '../../../outbound/json.ts';
 import type { Outbound } from '../../../outbound/outbound.ts';
@@ -9,8 +9,10 @@ import type { Credentials } from '../../credentials.ts';
 import type { KeyRegistration, KeysToRegister, PublicKey } from '../../managed-keys.ts';
 import { ownOutboundError } from '../../map-outbound-error.ts';
 import { startTimeLimit } from '../../time-limit.ts';
+import { diagnoseClient } from './diagnose-refusal.ts';
 import { describeLeftKeys, diagnoseKeyOutage, diagnoseKeyRefusal, diagnoseKeyToken } from './key-failure.ts';
 import { toTokenClient } from './token-client.ts';
+import { unknownClient } from './token-failure.ts';
 
 /** The scope that allows an app to change its keys. */
 const scope = 'okta.apps.manage';
@@ -57,46 +59,73 @@ export async function registerKeys(
 ): Promise<KeyRegistration> {
   if (!mayRegisterKeys(credentials)) return { status: 'UNSUPPORTED' };
   const client = toTokenClient(oauth, credentials);
-  const { add, remove = [], removesOwn = false } = changes;
+  const { add, remove = [], removesOwn = false, isUsed } = changes;
   const okta = new AppKeys(client, requests);
-  const toFailure = (refusal: OutboundResponse): KeyRegistration => ({
-    status: 'FAILED',
+  const isOwn = ({ kid }: StoredKey) => kid === client.keyId;
+  const toFailure = (refusal: OutboundResponse) => ({
+    status: 'FAILED' as const,
     ...diagnoseKeyRefusal(refusal, client.clientId, changes),
   });
   try {
     const keys = await okta.list();
     if ('status' in keys) return toFailure(keys);
-    if (!keys.some(({ kid }) => kid === client.keyId)) return { status: 'UNSUPPORTED' };
-    const refusals = [add && (await okta.add(add, keys))];
-    const isOwn = ({ kid }: StoredKey) => kid === client.keyId;
-    const removed = keys.filter((key) => key.kid && !isOwn(key) && remove.includes(key.kid));
-    for (const key of removed) refusals.push(await okta.remove(key));
-    const refusal = refusals.find((each) => each !== undefined);
-    if (refusal) return toFailure(refusal);
-    if (!removesOwn || !remove.includes(client.keyId)) return { status: 'DONE' };
-    const others = keys.filter((key) => !isOwn(key) && !removed.includes(key));
+    if (!keys.some(isOwn)) return { status: 'UNSUPPORTED' };
+    const ownToRemove = removesOwn ? remove.filter((keyId) => keyId === client.keyId) : [];
+    const refusedAddition = add && (await okta.add(add, keys));
+    const others = keys.filter((key) => !isOwn(key));
+    const { removed, notRemoved, refusal } = await removeUnused(okta, others, changes);
+    const left = [...ownToRemove, ...notRemoved];
+    const firstRefusal = refusedAddition ?? refusal;
+    if (firstRefusal) return { ...toFailure(firstRefusal), left };
+    if (ownToRemove.length === 0 || (await isUsed?.(client.keyId))) return { status: 'DONE' };
+    const remaining = others.filter((key) => !removed.includes(key));
     // Okta keeps the last active key of an app.
-    if (!others.some(({ status }) => status !== 'INACTIVE')) {
-      const left = [client.keyId];
+    if (!remaining.some(({ status }) => status !== 'INACTIVE'))
       return { status: 'FAILED', ...describeLeftKeys(credentials.public, left), left };
-    }
     for (const key of keys.filter(isOwn)) {
       const ownRefusal = await okta.remove(key);
-      if (ownRefusal) return toFailure(ownRefusal);
+      if (ownRefusal) return { ...toFailure(ownRefusal), left };
     }
     return { status: 'DONE' };
   } catch (error) {
     if (requests.signal?.aborted) throw error;
-    // Okta no longer has the app, or no longer accepts its key.
-    if (removesOwn && error instanceof oauth.TokenRequestError && error.code === 'invalid_client')
-      return { status: 'DONE' };
-    if (error instanceof oauth.TokenRequestError)
-      return { status: 'FAILED', ...diagnoseKeyToken(error, changes) };
+    if (error instanceof oauth.TokenRequestError) {
+      const isGone = removesOwn && error.code === 'invalid_client' && (await isUnknown(client, requests));
+      return isGone ? { status: 'DONE' } : { status: 'FAILED', ...diagnoseKeyToken(error, changes) };
+    }
     if (!(error instanceof OutboundError)) throw error;
     const own = ownOutboundError(error, 'Okta');
     if (own) throw own;
     return { status: 'FAILED', ...diagnoseKeyOutage(error, changes) };
   }
+}
+
+/** Removes those of these keys that `changes` names and nothing uses, also after Okta has refused to remove one. */
+async function removeUnused(
+  okta: AppKeys,
+  keys: readonly StoredKey[],
+  { remove = [], isUsed }: KeysToRegister,
+): Promise<{ removed: StoredKey[]; notRemoved: string[]; refusal: OutboundResponse | undefined }> {
+  const removed: StoredKey[] = [];
+  const notRemoved: string[] = [];
+  let firstRefusal: OutboundResponse | undefined;
+  for (const key of keys) {
+    if (!key.kid || !remove.includes(key.kid) || (await isUsed?.(key.kid))) continue;
+    const refusal = await okta.remove(key);
+    if (refusal) notRemoved.push(key.kid);
+    else removed.push(key);
+    firstRefusal ??= refusal;
+  }
+  return { removed, notRemoved, refusal: firstRefusal };
+}
+
+/** Whether Okta no longer has an app. The error is the same for an inactive app, an unknown key, and a wrong clock. */
+async function isUnknown(client: TokenClient, { outbound, signal }: RequestOptions): Promise<boolean> {
+  const finding = await diagnoseClient(client, {
+    get: (url, request) => outbound.get(url, { ...request, signal }),
+  });
+  signal?.throwIfAborted();
+  return finding === unknownClient;
 }
 
 /** The requests for the keys of an app. */

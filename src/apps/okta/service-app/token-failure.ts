@@ -118,7 +118,8 @@ const findings: Readonly<Record<string, diagnosis.Finding>> = {
     status: 'REJECTED',
     code: 'CREDENTIALS_REJECTED',
     message:
-      'Okta asks for a nonce in the proof of possession (use_dpop_nonce), and refuses the one that it has given.',
+      'Okta asks for a nonce in the proof of possession (use_dpop_nonce), and gives none that can be used, or refuses the one ' +
+      'that it has given.',
     remedy:
       'Verify the connection again. If that does not help, check whether a proxy in between removes the header DPoP-Nonce.',
   },

@@ -22,6 +22,19 @@ const unboundToken: Finding = {
     'header in token requests. Check also whether a proxy in between removes the header DPoP.',
 };
 
+/** Okta's API accepts the token, and no proof of possession. */
+const refusedProof: Finding = {
+  ...refusedToken,
+  message:
+    'Okta gives access tokens to the app, but its API refuses the proofs of possession (DPoP) of this server (status 400).',
+  remedy:
+    'Verify the connection again. If that does not help, compare the clock of this server with the time, and check whether a ' +
+    'proxy in between changes requests, or removes the header DPoP-Nonce.',
+};
+
+/** The errors of proofs (RFC 9449, sections 7.1 and 9). Okta's API has them with status 400. */
+const proofErrors = /\b(use_dpop_nonce|invalid_dpop_proof)\b/;
+
 /**
  * Returns what it means that Okta's API does not accept an access token; undefined if it accepts it, or does not say.
  *
@@ -31,8 +44,11 @@ export function findTokenRefusal(
   answers: readonly OutboundResponse[],
   type: AccessToken['type'],
 ): Finding | undefined {
-  if (answers.length === 0 || answers.some(({ status }) => status !== 401)) return undefined;
+  const isRefusal = ({ status, headers }: OutboundResponse) =>
+    status === 401 || (status === 400 && proofErrors.test(headers['www-authenticate'] ?? ''));
+  if (answers.length === 0 || !answers.every(isRefusal)) return undefined;
   const challenges = answers.flatMap(({ headers }) => headers['www-authenticate'] ?? []);
   const asksForDpop = challenges.some((challenge) => /\bDPoP\b/i.test(challenge));
-  return asksForDpop && type === 'Bearer' ? unboundToken : refusedToken;
+  if (asksForDpop && type === 'Bearer') return unboundToken;
+  return answers.some(({ status }) => status === 400) ? refusedProof : refusedToken;
 }
