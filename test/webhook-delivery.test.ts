@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { GraphQLClient } from 'graphql-request';
-import { expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { generateApiKey } from '../src/auth/api-keys.ts';
-import { lastingData } from './testkit/database.ts';
+import { lastingData, testDatabaseUrl } from './testkit/database.ts';
 import { spawnServer, until } from './testkit/process.ts';
 import { createConnectionOverRest, restClient } from './testkit/rest.ts';
 import { startTestServer } from './testkit/server.ts';
@@ -90,3 +90,69 @@ it('delivers the event of an organisation while receivers of another hang that h
 function toClient(url: string, apiKey: string): GraphQLClient {
   return new GraphQLClient(`${url}/graphql`, { headers: { authorization: `Bearer ${apiKey}` } });
 }
+
+describe.runIf(testDatabaseUrl)('an endpoint that changes while a server delivers to it', () => {
+  /** Starts a server with an endpoint that has got one message. `hold` delays the server until the end of the transaction of `holder`. */
+  async function start(stack: AsyncDisposableStack, input: Record<string, unknown> = {}) {
+    const receiver = stack.use(await startReceiver());
+    const server = await startTestServer({
+      webhookIntervalMs: 50,
+      config: { trustedInstanceHosts: new Set([receiver.hostPort]) },
+    });
+    stack.defer(() => server.close());
+    const organisation = await server.newOrganisation();
+    const rest = restClient(server.url, organisation.apiKey);
+    const { id } = await createEndpoint(organisation.client, { url: `${receiver.url}/former`, ...input });
+    const path = `/api/v1/webhook-endpoints/${id}`;
+    expect(await rest('POST', `${path}/test`)).toMatchObject({ status: 200 });
+    await receiver.waitFor(1, '/former');
+    const isIdle = `select from webhook_endpoint where id = ? and lease_id is null and position > 0
+        and not exists (select from webhook_message where endpoint_id = webhook_endpoint.id and status = 'PENDING')`;
+    await until('the server has ended its delivery', async () => {
+      const idle = await server.asOwner().execute(isIdle, [id]);
+      return idle.length > 0 || undefined;
+    });
+    const holder = server.asOwner();
+    stack.defer(() => holder.rollback().catch(() => undefined));
+    const hold = async () => {
+      await holder.begin();
+      await holder.execute('lock table webhook_message in access exclusive mode');
+      const observer = server.asOwner();
+      await observer.execute('update webhook_endpoint set next_attempt_at = now() where id = ?', [id]);
+      await until('the server waits for the messages', async () => {
+        const waiting = await observer.execute(
+          `select from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock' and query like '%webhook_message%'`,
+        );
+        return waiting.length > 0 || undefined;
+      });
+    };
+    const change = async (changes: Record<string, unknown>) =>
+      expect(await rest('PATCH', path, changes)).toMatchObject({ status: 200 });
+    return { ...{ receiver, organisation, rest, holder }, hold, change };
+  }
+
+  it('gets a message that was made after the change at its new address', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { receiver, holder, hold, change } = await start(stack);
+    await hold();
+    await change({ url: `${receiver.url}/new` });
+    await holder.execute("update webhook_message set status = 'PENDING', next_attempt_at = now()");
+    await holder.commit();
+    await receiver.waitFor(1, '/new');
+    expect(receiver.received.filter(({ path }) => path === '/former')).toHaveLength(1);
+  });
+
+  it('gets the events after the change that are of a type which the change has added', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { receiver, rest, holder, hold, change } = await start(stack, {
+      eventTypes: ['CONNECTION_DELETED'],
+    });
+    await hold();
+    await change({ eventTypes: ['connection.created'] });
+    const { id } = await createConnectionOverRest(rest);
+    await holder.commit();
+    const [, received] = await receiver.waitFor(2, '/former');
+    expect(received?.event).toMatchObject({ type: 'connection.created', data: { connection: { id } } });
+  });
+});

@@ -273,6 +273,21 @@ describe('a webhook endpoint', () => {
     });
   });
 
+  it('gets a message in the format that the endpoint had when the message was made', async () => {
+    const { organisation, endpoint, waitFor } = await start();
+    await connect(organisation);
+    const [standard] = await waitFor(1);
+    const rest = restClient(server.url, organisation.apiKey);
+    const path = `/api/v1/webhook-endpoints/${endpoint.id}`;
+    expect(await rest('PATCH', path, { format: 'CLOUDEVENTS' })).toMatchObject({ status: 200 });
+    const [message] = await listMessages(organisation.client, endpoint.id);
+    const redelivery = await rest('POST', `${path}/redeliver`, { messageId: message?.id });
+    expect(redelivery).toMatchObject({ status: 200 });
+    const [, again] = await waitFor(2);
+    expect(again?.body).toBe(standard?.body);
+    expect(again?.headers['content-type']).toBe('application/json');
+  });
+
   it('gets messages signed with all secrets of a day after rotations', async () => {
     const { organisation, endpoint, waitFor } = await start();
     const mutation = gql`

@@ -68,11 +68,11 @@ export function findHost({ action, targetName }: Pick<DescribedEvent, 'action' |
   return action === 'WARN_OF_CERTIFICATE' ? parseCertificateTarget(targetName).host : undefined;
 }
 
-/** The media type of a body by itself. */
-export const mediaTypes: Readonly<Record<Exclude<WebhookFormat, DigestFormat>, string>> = {
-  STANDARD: 'application/json',
-  CLOUDEVENTS: 'application/cloudevents+json; charset=utf-8',
-};
+/** Returns the media type of a body. A message keeps the format that its endpoint had when it was made. */
+export function findMediaType(body: string): string {
+  const isCloudEvent = 'specversion' in JSON.parse(body);
+  return isCloudEvent ? 'application/cloudevents+json; charset=utf-8' : 'application/json';
+}
 
 function describeConnection(connection: AppConnection) {
   const { app, method, version, verificationStatus: status, verificationCheckedAt } = connection;

@@ -37,11 +37,14 @@ export async function deliverMessages(
     if (!endpoint) break;
     isWoken();
     const queued = await queueMessages(deps, endpoint);
-    if (queued === 'lost') break;
+    if (queued === 'outdated') continue;
     const messages = await findDue(deps, endpoint);
     if (messages.length > 0) {
-      const deliver = isDigest(endpoint.format) ? deliverDigest : deliverBatch;
-      const { hasFailed, pausedUntil } = await deliver(deps, endpoint, messages, signal);
+      // Messages that were made after a change of the endpoint must not be sent to its former address.
+      const current = await readEndpoint(deps, target);
+      if (!current) continue;
+      const deliver = isDigest(current.format) ? deliverDigest : deliverBatch;
+      const { hasFailed, pausedUntil } = await deliver(deps, current, messages, signal);
       // Other endpoints of the organisation have their turn.
       if (hasFailed) return release(deps, target, { pausedUntil });
     } else if (queued !== 'more' && !isWoken()) {
@@ -59,18 +62,28 @@ async function claim(
   { id, orgId, leaseId }: { id: string; orgId: string; leaseId: string },
 ): Promise<WebhookEndpoint | undefined> {
   if (!(await isOrganisationEnabled(deps, orgId))) return undefined;
-  const { database } = deps;
-  const em = database.forOrganisation(orgId);
   const now = currentTimeMs();
-  const claimed = await em.execute(
+  const claimed = await deps.database.forOrganisation(orgId).execute(
     `update webhook_endpoint set lease_id = ?, lease_until = ?
       where id = ? and disabled_at is null and (lease_id = ? or lease_until is null or lease_until < ?) returning 1`,
     [leaseId, new Date(now + leaseMs), id, leaseId, new Date(now)],
   );
-  if (claimed.length === 0) return undefined;
-  return (
-    (await em.findOne(WebhookEndpoint, { id, orgId }, { populate: ['sealedSecrets', 'mac'] })) ?? undefined
-  );
+  return claimed.length > 0 ? readEndpoint(deps, { id, orgId, leaseId }) : undefined;
+}
+
+/** Returns undefined if this server has the lease no longer, or the endpoint is disabled or deleted. */
+async function readEndpoint(
+  { database }: DeliveryDeps,
+  { id, orgId, leaseId }: { id: string; orgId: string; leaseId: string },
+): Promise<WebhookEndpoint | undefined> {
+  const endpoint = await database
+    .forOrganisation(orgId)
+    .findOne(
+      WebhookEndpoint,
+      { id, orgId, leaseId, disabledAt: null },
+      { populate: ['sealedSecrets', 'mac'] },
+    );
+  return endpoint ?? undefined;
 }
 
 /** When an endpoint that was released has its next turn. */

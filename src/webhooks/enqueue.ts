@@ -38,8 +38,8 @@ const eventColumns = [
   ...(['connectionId', 'connectionName', 'projectId'] as const),
 ];
 
-/** What queueing has done. `full`: enough messages wait. `lost`: another server has the endpoint. */
-export type QueueResult = 'done' | 'more' | 'full' | 'lost';
+/** What queueing has done. `full`: enough messages wait. `outdated`: another server has the endpoint, or it has been changed. */
+export type QueueResult = 'done' | 'more' | 'full' | 'outdated';
 
 /**
  * Makes messages of the next events of the audit trail that are for an endpoint. The trail is the outbox: an event is there if
@@ -49,7 +49,7 @@ export type QueueResult = 'done' | 'more' | 'full' | 'lost';
  */
 export async function queueMessages(deps: QueueDeps, endpoint: WebhookEndpoint): Promise<QueueResult> {
   const { database } = deps;
-  const { id: endpointId, orgId, position, leaseId } = endpoint;
+  const { id: endpointId, orgId, position, leaseId, updatedAt } = endpoint;
   // An owner whose address does not work must not hold up the others.
   if (!isForOwners(endpoint)) {
     const isWaiting = sql`where endpoint_id = ${endpointId} and status = 'PENDING'`;
@@ -69,12 +69,12 @@ export async function queueMessages(deps: QueueDeps, endpoint: WebhookEndpoint):
   const insert = insertRows(em, WebhookMessage, await buildMessages(deps, endpoint, events));
   const [stored] = await em.execute<[{ isStored: boolean }]>(
     `with moved as (update webhook_endpoint set position = ?
-        where id = ? and position = ? and lease_id = ? returning 1),
+        where id = ? and position = ? and lease_id = ? and updated_at = ? returning 1),
       added as (${insert.sql} and exists (select from moved))
       select exists (select from moved) as "isStored"`,
-    [last.seq, endpointId, position, leaseId, ...insert.params],
+    [last.seq, endpointId, position, leaseId, updatedAt, ...insert.params],
   );
-  if (!stored.isStored) return 'lost';
+  if (!stored.isStored) return 'outdated';
   endpoint.position = last.seq;
   return found.length === batchSize || events.length < found.length ? 'more' : 'done';
 }

@@ -3,7 +3,7 @@ import type { Secret } from '../common/secret.ts';
 import type { MailSender } from '../outbound/mail.ts';
 import type { OutboundClient } from '../outbound/outbound.ts';
 import { OutboundError } from '../outbound/outbound-error.ts';
-import { mediaTypes } from './body.ts';
+import { findMediaType } from './body.ts';
 import { buildSlackBody, combineLines } from './digest.ts';
 import { type QueueDeps, toWebhookId } from './enqueue.ts';
 import { addressToOwner } from './owners.ts';
@@ -43,12 +43,8 @@ export async function sendMessage(
   const { body } = message;
   const timestamp = Math.floor(currentTime().getTime() / 1_000);
   const signature = signMessage(secrets, { id: toWebhookId(message.id), timestamp, body });
-  const { url, format } = endpoint;
-  const headers = {
-    ...signature,
-    'content-type': mediaTypes[format === 'CLOUDEVENTS' ? format : 'STANDARD'],
-  };
-  return post(outbound, endpoint, { url, headers, body }, signal);
+  const headers = { ...signature, 'content-type': findMediaType(body) };
+  return post(outbound, endpoint, { url: endpoint.url, headers, body }, signal);
 }
 
 /**
