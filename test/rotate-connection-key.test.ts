@@ -309,6 +309,20 @@ describe('rotating the key of a service app that may change its keys', () => {
   test.each([
     [403, 'E0000006', 'INSUFFICIENT_PERMISSIONS', /no admin role/, /Super Administrator/],
     [404, 'E0000007', 'NOT_FOUND', /no app with the ID 0oarotates/, /Okta makes both IDs equal/],
+    [
+      200,
+      undefined,
+      'UPSTREAM_INVALID_RESPONSE',
+      /status 200\. The response is not/,
+      /whether a proxy between/,
+    ],
+    [
+      302,
+      undefined,
+      'UPSTREAM_INVALID_RESPONSE',
+      /status 302\. The response is not/,
+      /whether a proxy between/,
+    ],
   ] as const)(
     'shows the new key as PENDING with the reason if Okta answers %i, and adds it next time',
     async (status, errorCode, code, message, remedy) => {

@@ -36,7 +36,7 @@ export function describeLeftKeys(
   };
 }
 
-/** Interprets a response with which Okta refuses to show, add or remove keys of a service app. */
+/** Interprets a response other than the expected one to a request to show, add or remove keys of a service app. */
 export function diagnoseKeyRefusal(
   { status, body }: OutboundResponse,
   clientId: string,
@@ -69,6 +69,13 @@ export function diagnoseKeyRefusal(
       message,
       remedy: again,
     };
+  if (!errorCode) {
+    return {
+      code: 'UPSTREAM_INVALID_RESPONSE',
+      message: `${message} The response is not one of Okta’s API.`,
+      remedy: `Check whether a proxy between this server and Okta answers in its place. ${again} ${byHand(keys)}`,
+    };
+  }
   return {
     code: 'CREDENTIALS_REJECTED',
     message,
