@@ -218,7 +218,7 @@ describe('npm run audit:verify', () => {
     await sql(forged);
     const withForgery = await verify();
     expect(withForgery.code).toBe(1);
-    expect(withForgery.stdout).toContain(`organisation ${living.orgId}: 1 events, intact`);
+    expect(withForgery.stdout).toContain(`organisation ${living.orgId}: 1 event, intact`);
     expect(withForgery.stdout).toContain(
       `organisation_deletion {"id":"${living.orgId}"}: changed by something other than this server`,
     );

@@ -398,7 +398,7 @@ describe('npm run audit:verify', () => {
     };
     expect(await audit()).toEqual({
       code: 0,
-      stdout: expect.stringContaining(`organisation ${broken.orgId}: 1 events, intact`),
+      stdout: expect.stringContaining(`organisation ${broken.orgId}: 1 event, intact`),
     });
     expect(await audit(rootKey('test'))).toEqual({
       code: 1,
@@ -410,7 +410,7 @@ describe('npm run audit:verify', () => {
     const result = await audit();
     expect(result.code).toBe(1);
     expect(result.stdout).toContain(`organisation ${broken.orgId}: event 1 was edited`);
-    expect(result.stdout).toContain(`organisation ${intact.orgId}: 1 events, intact`);
+    expect(result.stdout).toContain(`organisation ${intact.orgId}: 1 event, intact`);
     await own.close();
   });
 });

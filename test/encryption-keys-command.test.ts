@@ -55,7 +55,7 @@ describe('npm run keys', () => {
         old: '7 2 in use: cannot be removed',
       },
     ]);
-    expect(before.stdout).toContain('7 data keys are wrapped under other root keys');
+    expect(before.stdout).toContain('Data keys that are wrapped under other root keys: 7.');
     await organisation(both, 'Acme');
     expect(parseStatus((await keys(both, 'status')).stdout).next).toMatch(/^3 0 /);
 
@@ -66,14 +66,14 @@ describe('npm run keys', () => {
       next: '10 2 primary: wraps new data keys',
       old: '0 0 not in use: can be removed',
     });
-    expect(rotated.stdout).toContain('2 organisations use data keys that were created under other root keys');
-    expect(rotated.stdout).toContain('2 connections are encrypted under such data keys');
+    expect(rotated.stdout).toContain('Organisations whose data keys were created under other root keys: 2.');
+    expect(rotated.stdout).toContain('Connections under such data keys: 2, and under retired ones: 0.');
 
     // The old root key is removed.
     const alone = { ...data, ENCRYPTION_KEYS: next };
     const resealed = await keys(alone, 'rotate', '--reseal');
     expect(resealed).toMatchObject({ code: 0, stderr: '' });
-    expect(resealed.stdout).toContain('2 organisations have a new data key\n2 connections encrypted again');
+    expect(resealed.stdout).toContain('new data keys for 2 organisations\n2 connections encrypted again');
     expect(resealed.stdout).toContain(
       'All connections are encrypted under data keys that were created under "next".',
     );

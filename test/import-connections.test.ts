@@ -145,7 +145,7 @@ describe('npm run import -- --connections', () => {
       /^line 9, column tokenEnv: It names no variable that is set\./,
       /^line 10, column tokenFile: The file cannot be read \(ENOENT\)\./,
       /^line 4, column name: The name is used in line 3 too\./,
-      /^Cannot import: --connections FILE: 8 cells are wrong; nothing was sent/,
+      /^Cannot import: --connections FILE: 8 wrong cells; nothing was sent/,
     ];
     expect(lines).toEqual(expected.map((line) => expect.stringMatching(line)));
     expect(await listNames()).toEqual([]);
@@ -236,14 +236,14 @@ describe('npm run import -- --connections', () => {
       1,
       expect.objectContaining({ length: 3 }),
     ]);
-    expect(stderr).toContain('3 cells are wrong; nothing was sent');
+    expect(stderr).toContain('3 wrong cells; nothing was sent');
   });
 
   it('reads 100,000 rows, and finds all wrong cells before it sends anything', async () => {
     const rows = Array.from({ length: 100_000 }, (_, index) => `Row${index},${url},FIRST_TOKEN`);
     const { code, stdout, stderr } = await importList(['name,instanceUrl,tokenEnv', ...rows].join('\n'));
     expect([code, stdout]).toEqual([1, '']);
-    expect(stderr).toContain('100000 cells are wrong; nothing was sent');
+    expect(stderr).toContain('100000 wrong cells; nothing was sent');
     const large = await importList(`name\n${'x'.repeat(17 * 1024 * 1024)}`);
     expect(large.stderr).toContain('has more than 16777216 bytes; import it in several parts');
   });

@@ -449,7 +449,7 @@ describe.runIf(testDatabaseUrl)('rotation of encryption keys on PostgreSQL while
     await hold.held;
     await goOn();
     expect(await rotation.ended()).toEqual({ code: 0, signal: null });
-    expect(rotation.stdout()).toContain('1 connections encrypted again');
+    expect(rotation.stdout()).toContain('1 connection encrypted again');
     hold.release();
     expect(await updating).toMatchObject({ updateOktaConnection: { appConnection: { version: 2 } } });
     expect(await sealKeyOf(server, id)).toEqual(isNew);

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { codeMediaType, type SignInCodes } from '../auth/sign-in-codes.ts';
 import { HttpError } from '../common/errors.ts';
+import { formatCount } from '../common/format-count.ts';
 import { isSameOrigin } from '../http/cross-site.ts';
 import { sendText } from '../http/http-server.ts';
 import { readJsonBody } from '../http/json-body.ts';
@@ -27,7 +28,11 @@ export async function handleCodeExchange(
   const { retryAfter } = codes;
   if (!key && retryAfter !== undefined) {
     response.setHeader('retry-after', retryAfter);
-    return sendText(response, 429, `Too many wrong codes were sent. Wait ${retryAfter} seconds.`);
+    return sendText(
+      response,
+      429,
+      `Too many wrong codes were sent. Wait ${formatCount(retryAfter, 'second')}.`,
+    );
   }
   if (!key) return sendText(response, 403, 'The code is used, expired or unknown.');
   response

@@ -2,11 +2,13 @@
  * Reports and rotates encryption keys from the shell: `npm run keys -- help`. It uses the database of the server; if that
  * is the embedded one, the server must be stopped.
  */
+
 import { createApps } from '../apps/index.ts';
 import { describeStartupError } from '../bootstrap/describe-error.ts';
 import { openStores, type Stores } from '../bootstrap/stores.ts';
 import { commandLine } from '../common/command-name.ts';
 import { AppError, StartupError } from '../common/errors.ts';
+import { formatCount } from '../common/format-count.ts';
 import { createLog } from '../common/log.ts';
 import type { Config } from '../config/config.ts';
 import { readConfig } from '../config/read-config.ts';
@@ -74,10 +76,12 @@ const commands: Readonly<Record<string, (input: CommandInput) => Promise<number>
         JSON.stringify({ rewrappedKeys, sealKeys, connectionsResealed: connections, failures, ...report }),
       );
     } else {
-      terminal.log(`${rewrappedKeys} data keys wrapped under "${vault.dataKeys.keyring.primaryId}"`);
+      terminal.log(
+        `${formatCount(rewrappedKeys, 'data key')} wrapped under "${vault.dataKeys.keyring.primaryId}"`,
+      );
       if (reseal) {
-        terminal.log(`${sealKeys} organisations have a new data key`);
-        terminal.log(`${connections} connections encrypted again`);
+        terminal.log(`new data keys for ${formatCount(sealKeys, 'organisation')}`);
+        terminal.log(`${formatCount(connections, 'connection')} encrypted again`);
       }
       terminal.log(formatReport(report));
     }
@@ -116,12 +120,11 @@ function formatReport({
     ),
     dataKeysToRewrap === 0
       ? `All data keys are wrapped under "${first?.id}".`
-      : `${dataKeysToRewrap} data keys are wrapped under other root keys; run "${commandLine('keys', 'rotate')}".`,
+      : `Data keys that are wrapped under other root keys: ${dataKeysToRewrap}. Run "${commandLine('keys', 'rotate')}".`,
     organisationsToReseal === 0 && connectionsUnderOldRoot === 0 && connectionsUnderRetiredKey === 0
       ? `All connections are encrypted under data keys that were created under "${first?.id}".`
-      : `${organisationsToReseal} organisations use data keys that were created under other root keys; ${connectionsUnderOldRoot} ` +
-        `connections are encrypted under such data keys, and ${connectionsUnderRetiredKey} under retired ones; ` +
-        `run "${commandLine('keys', 'rotate --reseal')}".`,
+      : `Organisations whose data keys were created under other root keys: ${organisationsToReseal}. Connections under such ` +
+        `data keys: ${connectionsUnderOldRoot}, and under retired ones: ${connectionsUnderRetiredKey}. Run "${commandLine('keys', 'rotate --reseal')}".`,
   ].join('\n');
 }
 

@@ -2,9 +2,11 @@
  * Exports organisations to an encrypted file, with which `import` takes them to another database: `npm run export`. It runs beside
  * servers. The embedded database is exported by the server that has it.
  */
+
 import { resolve } from 'node:path';
 import { askRunningServer } from '../bootstrap/control-client.ts';
 import { commandLine } from '../common/command-name.ts';
+import { formatCount } from '../common/format-count.ts';
 import { readConfig } from '../config/read-config.ts';
 import type { ExportReport } from '../moving/export-file.ts';
 import { type ExportRequest, runExport } from '../moving/export-request.ts';
@@ -61,7 +63,7 @@ async function runHereOrThere(invocation: Invocation, request: ExportRequest): P
 function formatReport({ file, bytes, sha256, organisations }: ExportReport): string[] {
   return [
     ...organisations.map(
-      (each) => `organisation ${each.id} "${each.name}": ${countRows(each)} rows exported`,
+      (each) => `organisation ${each.id} "${each.name}": ${formatCount(countRows(each), 'row')} exported`,
     ),
     `file    ${file} (${bytes} bytes)`,
     `SHA-256 ${sha256}`,

@@ -1,7 +1,9 @@
 /** Creates connections from a list, with the API of a running server: `npm run import -- --connections FILE`. */
+
 import { join } from 'node:path';
 import { readSmallFile, UnusableFile } from '../common/configured-file.ts';
 import { StartupError } from '../common/errors.ts';
+import { formatCount } from '../common/format-count.ts';
 import { isLoopbackHost } from '../common/loopback.ts';
 import { Secret } from '../common/secret.ts';
 import type { Config } from '../config/config.ts';
@@ -39,7 +41,7 @@ export async function runConnectionsImport(
     if (json) terminal.log(JSON.stringify({ rows: [], problems }));
     else for (const problem of problems) terminal.error(formatProblem(problem));
     throw new StartupError(
-      `--connections ${connections}: ${problems.length} cells are wrong; nothing was sent; correct them, and run the command again`,
+      `--connections ${connections}: ${formatCount(problems.length, 'wrong cell')}; nothing was sent; correct them, and run the command again`,
     );
   }
   const config = readConfig(environment);
@@ -55,7 +57,7 @@ export async function runConnectionsImport(
     };
     await importConnections(api, rows, { isDryRun, onResult });
     const counts = countResults(results);
-    if (!json) terminal.log(formatCounts(counts));
+    if (!json) terminal.log(formatSummary(counts));
     return counts.failed > 0 ? 1 : 0;
   } finally {
     // Also if the server has stopped answering: what was created stays.
@@ -124,7 +126,7 @@ function countResults(results: readonly RowResult[]): Counts {
   return counts;
 }
 
-function formatCounts({ created, creatable, existing, failed }: Counts): string {
+function formatSummary({ created, creatable, existing, failed }: Counts): string {
   const done = creatable > 0 ? `${creatable} can be created` : `${created} created`;
   return `${done}, ${existing} existed already, ${failed} failed`;
 }

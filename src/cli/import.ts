@@ -1,6 +1,8 @@
 /** Imports the organisations of a file of `export`, or connections from a list: `npm run import`. */
+
 import { commandLine } from '../common/command-name.ts';
 import { StartupError } from '../common/errors.ts';
+import { formatCount } from '../common/format-count.ts';
 import { withStartupLock } from '../database/startup-lock.ts';
 import { countRows, type ImportedOrganisation, importFile } from '../moving/import-file.ts';
 import { ensureRecipient } from '../moving/recipient.ts';
@@ -119,7 +121,7 @@ function printResult(
 function formatOrganisation(each: ImportedOrganisation): string[] {
   const { organisation, existing, result, replacesUnfinished } = each;
   const { id, name, tables } = organisation;
-  const summary = `organisation ${id} "${name}" (${countRows(organisation)} rows, ${existing} of them here before)`;
+  const summary = `organisation ${id} "${name}" (${formatCount(countRows(organisation), 'row')}, ${existing} of them here before)`;
   if (result === 'conflict') return [`${summary}: ${resultTexts[result]}`];
   const replaced = replacesUnfinished ? ', in place of what an unfinished import had stored' : '';
   const filled = Object.entries(tables).filter(([, { rows }]) => rows > 0);

@@ -2,6 +2,7 @@
  * Disables, enables and deletes organisations from the shell: `npm run admin -- organisation disable NAME`. It runs beside servers,
  * except on the embedded database, which one process uses.
  */
+
 import { setTimeout } from 'node:timers/promises';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { deleteOrganisation } from '../administration/delete-organisations.ts';
@@ -19,6 +20,7 @@ import type { Stores } from '../bootstrap/stores.ts';
 import { currentTimeMs } from '../common/clock.ts';
 import { commandLine } from '../common/command-name.ts';
 import { StartupError } from '../common/errors.ts';
+import { formatCount } from '../common/format-count.ts';
 import { boundedText } from '../common/text.ts';
 import type { Organisation } from '../identity/organisation.entity.ts';
 import { OrganisationDeletion } from '../identity/organisation-deletion.entity.ts';
@@ -173,7 +175,7 @@ function prepareDeletionNow({ confirm, after }: Given, request: StatusRequest): 
     while ((await deleteOrganisation(stores, id)) === 'busy') await setTimeout(busyMs);
     const { seq, hash, completedAt } = (await findDeletion()) ?? {};
     if (!completedAt) throw new StartupError('the deletion was cancelled by another command');
-    return `was deleted at ${completedAt.toISOString()}. Its audit trail had ${seq} events; the last one has the hash ${hash}.`;
+    return `was deleted at ${completedAt.toISOString()}. Its audit trail had ${formatCount(seq ?? 0, 'event')}; the last one has the hash ${hash}.`;
   };
 }
 

@@ -3,6 +3,7 @@
  * broken event of each trail, and each row that was changed or is older than its trail says; then the exit code is 1. With
  * `--checkpoint FILE`, a file of checkpoints or the log of the server, the trails must also contain the events of the file.
  */
+
 import { readFileSync } from 'node:fs';
 import { AuditEvent } from '../audit/audit-event.entity.ts';
 import { describeBrokenTrail } from '../audit/broken-trail.ts';
@@ -12,6 +13,7 @@ import type { Stores } from '../bootstrap/stores.ts';
 import { commandLine } from '../common/command-name.ts';
 import { errorField } from '../common/error-field.ts';
 import { StartupError } from '../common/errors.ts';
+import { formatCount } from '../common/format-count.ts';
 import { Organisation } from '../identity/organisation.entity.ts';
 import { unattributedOrgId } from '../identity/organisations.ts';
 import { authenticatedEntities, verifyRows } from '../integrity/authenticated-rows.ts';
@@ -29,7 +31,7 @@ import { withStores } from './with-stores.ts';
 type CheckpointsByOrganisation = Map<string, Map<number, string>>;
 
 function describeIntactTrail({ events, deleted }: IntactChain): string {
-  const intact = `${events} events, intact`;
+  const intact = `${formatCount(events, 'event')}, intact`;
   if (!deleted) return intact;
   return `${intact}; events 1 to ${deleted.seq}, until ${deleted.lastAt.toISOString()}, were older than AUDIT_RETENTION_DAYS and deleted`;
 }

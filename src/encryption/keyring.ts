@@ -1,4 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
+import { formatCount } from '../common/format-count.ts';
 import type { Secret } from '../common/secret.ts';
 import { DecryptionError } from './jwe.ts';
 import { findRootKeyWeakness } from './key-strength.ts';
@@ -148,7 +149,7 @@ function parseRootKey(position: string, id: string, value: string): RootKey {
   }
   const bytes = Buffer.from(value, 'base64');
   if (bytes.length !== 32)
-    throw new InvalidKeyringError(`${position} holds ${bytes.length} bytes instead of 32`);
+    throw new InvalidKeyringError(`${position} holds ${formatCount(bytes.length, 'byte')} instead of 32`);
   return new LocalRootKey(id, bytes);
 }
 

@@ -1,4 +1,5 @@
 import type { AuditEvent } from '../audit/audit-event.entity.ts';
+import { formatCount } from '../common/format-count.ts';
 import type { Database } from '../database/database.ts';
 import type { Vault } from '../encryption/vault.ts';
 import { OrganisationDeletion } from '../identity/organisation-deletion.entity.ts';
@@ -31,7 +32,7 @@ export function describeDeletion({
   const state = completedAt
     ? `deleted at ${completedAt.toISOString()}`
     : `being deleted since ${startedAt?.toISOString()}`;
-  return `organisation ${id}: ${state}, requested by ${requestedBy}; ${seq} events, the last with the hash ${hash}`;
+  return `organisation ${id}: ${state}, requested by ${requestedBy}; ${formatCount(seq ?? 0, 'event')}, the last with the hash ${hash}`;
 }
 
 /**

@@ -1,4 +1,5 @@
 import { currentTimeMs } from '../common/clock.ts';
+import { formatCount } from '../common/format-count.ts';
 import { parseCertificateTarget } from '../connections/certificate-target.ts';
 import type { BodyInput } from './body.ts';
 import { describeExpiry } from './describe-expiry.ts';
@@ -96,7 +97,7 @@ export function combineLines(lines: readonly string[]): Digest {
   const more = lines.length - maxListed;
   const rest = more > 0 ? [`and ${more} more, which the audit trail has.`] : [];
   return {
-    subject: `App Connections: ${lines.length === 1 ? '1 event' : `${lines.length} events`}`,
+    subject: `App Connections: ${formatCount(lines.length, 'event')}`,
     text: [...lines.slice(0, maxListed), ...rest].join('\n'),
   };
 }

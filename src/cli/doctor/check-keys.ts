@@ -1,4 +1,5 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
+import { formatCount } from '../../common/format-count.ts';
 import { createLog } from '../../common/log.ts';
 import { DataKey, dataKeyPurposes, integrityOwner } from '../../encryption/data-key.entity.ts';
 import { DecryptionError } from '../../encryption/jwe.ts';
@@ -92,7 +93,7 @@ async function describeDamage(em: EntityManager, { id, orgId, purpose }: DataKey
     [orgId, id],
   );
   const loss = {
-    SEAL: `without it, the credentials of ${found.connections} connections are lost and have to be entered again`,
+    SEAL: `without it, the credentials of ${formatCount(found.connections, 'connection')} are lost and have to be entered again`,
     FINGERPRINT: 'without it, no connection of the organisation can be changed',
     AUDIT: 'without it, the audit trail cannot be verified or extended, and nothing can be changed',
   }[purpose as string];

@@ -3,6 +3,7 @@ import { countOrganisations, toOrganisationState } from '../../administration/li
 import { type OrganisationStatus, statusColumns, toStatus } from '../../audit/trail-head.ts';
 import { currentTimeMs } from '../../common/clock.ts';
 import { commandLine } from '../../common/command-name.ts';
+import { formatCount } from '../../common/format-count.ts';
 import { createFindings, type Finding } from './finding.ts';
 
 const { ok, warning, problem } = createFindings('organisations');
@@ -34,7 +35,7 @@ export async function checkOrganisations(em: EntityManager): Promise<Finding[]> 
     ...describe({ id, name, ...toStatus(status) }),
     orgId: id,
   }));
-  return [ok(`${total} organisations, of which ${counts.ENABLED} are enabled.`), ...named];
+  return [ok(`${formatCount(total, 'organisation')}, ${counts.ENABLED} enabled.`), ...named];
 }
 
 function describe({ id, name, ...status }: Disabled): Finding {

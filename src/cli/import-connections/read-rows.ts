@@ -2,6 +2,7 @@ import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { readSmallFile, UnusableFile } from '../../common/configured-file.ts';
 import { StartupError } from '../../common/errors.ts';
+import { formatCount } from '../../common/format-count.ts';
 import { Secret } from '../../common/secret.ts';
 import { suggest } from '../../common/suggest.ts';
 import { connectionName, description } from '../../connections/input-schemas.ts';
@@ -101,7 +102,7 @@ function parseCsvEntries(text: string): Entry[] {
   return records.map(({ line, cells }) => {
     if (cells.length !== names.length)
       throw new StartupError(
-        `line ${line} has ${cells.length} cells, and the first line ${names.length}; quote cells with commas`,
+        `line ${line} has ${formatCount(cells.length, 'cell')}, and the first line ${names.length}; quote cells with commas`,
       );
     return { place: `line ${line}`, cells: Object.fromEntries(names.map((name, at) => [name, cells[at]])) };
   });

@@ -1,4 +1,5 @@
 import { Box, Text, Title } from '@mantine/core';
+import { formatCount } from '../../common/format-count.ts';
 import { statusLabels } from '../list/status.tsx';
 import classes from '../table.module.css';
 import { type Status, type StatusDay, type StatusPeriod, shownDays, toStatusDays } from './status-days.ts';
@@ -91,9 +92,7 @@ function HistoryTable({ history }: { history: readonly StatusPeriod[] }) {
 function summarise(days: readonly StatusDay[]): string {
   const parts = Object.keys(statusLabels).flatMap((status) => {
     const count = days.filter((each) => each.status === status).length;
-    return count > 0
-      ? [`${statusLabels[status as Status].label} on ${count === 1 ? '1 day' : `${count} days`}`]
-      : [];
+    return count > 0 ? [`${statusLabels[status as Status].label} on ${formatCount(count, 'day')}`] : [];
   });
   const isKnown = days.filter(({ status }) => status).length;
   if (isKnown < days.length) parts.push(`not known on ${days.length - isKnown}`);

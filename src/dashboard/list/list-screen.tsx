@@ -3,6 +3,7 @@ import type { VariablesOf } from 'gql.tada';
 import { useCallback, useMemo, useState } from 'react';
 import { useQuery } from 'urql';
 import { Link } from 'wouter';
+import { formatCount } from '../../common/format-count.ts';
 import { parseError } from '../api-error.ts';
 import { ErrorAlert } from '../error-alert.tsx';
 import { useHashQuery } from '../hash-location.ts';
@@ -83,7 +84,7 @@ export function ListScreen({ projectId }: { projectId: OptionalProjectId }) {
           <ConnectionsTable connections={list.nodes} options={options} verifying={verifying} onAction={act} />
           <Group justify="space-between" mt="md">
             <Text size="sm" c="dimmed" role="status">
-              {list.totalCount === 1 ? '1 connection' : `${list.totalCount} connections`}
+              {formatCount(list.totalCount, 'connection')}
             </Text>
             {(list.pageInfo.hasPreviousPage || list.pageInfo.hasNextPage) && (
               <Group component="nav" aria-label="Pages">
