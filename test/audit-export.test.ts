@@ -89,6 +89,11 @@ describe('npm run audit:export', () => {
   });
 
   it.each([
+    [
+      ['--from', '2026-01-02T00:00:00Z', '--to', '2026-01-01T00:00:00Z'],
+      2,
+      '"--to" must be later than "--from".',
+    ],
     [['--from', 'yesterday'], 2, 'The option --from needs a time, such as 2007-12-03T10:15:30Z.'],
     [['--organisation', 'x'], 2, 'The option --organisation needs the id of an organisation.'],
     [

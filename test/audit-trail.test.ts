@@ -182,6 +182,8 @@ describe('the audit trail', () => {
     { to: '9999-12-31T23:59:59.999-14:00' },
     { subject: '' },
     { outcome: '' },
+    { to: '2026-01-01T00:00:00Z', from: '2026-01-02T00:00:00Z' },
+    { to: '2026-01-01T00:00:00Z', from: '2026-01-01T00:00:00Z' },
   ])('refuses a filter that no event can have: %j', async (filter) => {
     const organisation = await server.newOrganisation();
     const [name = ''] = Object.keys(filter);

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { reversedSpanMessage } from '../common/date-time.ts';
 import { validationError } from '../common/errors.ts';
 import type { Page } from '../common/pagination.ts';
 import { joinAnd, sql } from '../database/sql.ts';
@@ -20,7 +21,7 @@ export interface ListEvents {
  * Lists the events of the caller's organisation, or of the projects and connections that the caller is limited to,
  * newest first.
  *
- * @throws AppError `FORBIDDEN`, `BAD_USER_INPUT` (the cursor)
+ * @throws AppError `FORBIDDEN`, `BAD_USER_INPUT` (the cursor, or a time span that does not end after it begins)
  */
 export async function listEvents(
   deps: RefusalAuditDeps,
@@ -30,6 +31,8 @@ export async function listEvents(
   return withForbiddenAudit(deps, caller, { action: 'READ_AUDIT_EVENTS' }, async () => {
     caller.requireScope('audit:read');
     if (options.filter?.projectId) caller.requireProject(options.filter.projectId, ['filter', 'projectId']);
+    const reversed = reversedSpanMessage(options.filter?.from, options.filter?.to);
+    if (reversed) throw validationError([{ path: ['filter', 'to'], message: reversed }]);
     return readEvents(deps, caller, options);
   });
 }

@@ -9,7 +9,7 @@ import { toExportLine } from '../audit/serialize-event.ts';
 import { verifyChain } from '../audit/verify-chain.ts';
 import type { Stores } from '../bootstrap/stores.ts';
 import { commandLine } from '../common/command-name.ts';
-import { timestamp } from '../common/date-time.ts';
+import { reversedSpanMessage, timestamp } from '../common/date-time.ts';
 import { Organisation } from '../identity/organisation.entity.ts';
 import { findBegunDeletions } from '../integrity/deletion-records.ts';
 import { UsageError } from './arguments.ts';
@@ -67,6 +67,8 @@ export const run = defineProgram(
       from: parseTime('--from', from),
       to: parseTime('--to', to),
     };
+    const reversed = reversedSpanMessage(range.from, range.to, { from: '--from', to: '--to' });
+    if (reversed) throw new UsageError(reversed);
     const { terminal } = invocation;
     let hasProblem = false;
     const output = {

@@ -15,6 +15,15 @@ export const dateTime = z
 /** The same as ISO 8601 text in UTC, which is its form in cursors. */
 export const isoDateTime = z.iso.datetime().pipe(z.coerce.date()).pipe(dateTime);
 
+/** The message for a time span that does not end after it begins. Undefined for any other span, also for one without an end. */
+export function reversedSpanMessage(
+  from: Date | null | undefined,
+  to: Date | null | undefined,
+  names: { from: string; to: string } = { from: 'from', to: 'to' },
+): string | undefined {
+  return from && to && from >= to ? `"${names.to}" must be later than "${names.from}".` : undefined;
+}
+
 /** The text of a timestamp (RFC 3339) as callers write it. */
 export const isoTimestamp = z.iso.datetime({
   offset: true,

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { dateTime } from '../common/date-time.ts';
+import { dateTime, reversedSpanMessage } from '../common/date-time.ts';
 import type { Issue } from '../common/errors.ts';
 import { pageSize } from '../common/pagination.ts';
 import { boundedText } from '../common/text.ts';
@@ -87,15 +87,14 @@ const filter = z
     nextCheckBefore: dateTime.nullish(),
     lastGoodBefore: dateTime.nullish(),
   })
-  .superRefine(({ createdFrom, createdTo, updatedFrom, updatedTo }, context) => {
-    const refuse = (to: string, from: string) =>
-      context.addIssue({
-        code: 'custom',
-        path: [to],
-        message: `"${to}" must be later than "${from}".`,
-      });
-    if (createdFrom && createdTo && createdFrom >= createdTo) refuse('createdTo', 'createdFrom');
-    if (updatedFrom && updatedTo && updatedFrom >= updatedTo) refuse('updatedTo', 'updatedFrom');
+  .superRefine((conditions, context) => {
+    for (const [from, to] of [
+      ['createdFrom', 'createdTo'],
+      ['updatedFrom', 'updatedTo'],
+    ] as const) {
+      const message = reversedSpanMessage(conditions[from], conditions[to], { from, to });
+      if (message) context.addIssue({ code: 'custom', path: [to], message });
+    }
   });
 
 /** The schema of the input of listing connections. */

@@ -2,6 +2,7 @@ import type { AuditAction } from '../audit/audit-event.entity.ts';
 import type { InsertedRow } from '../audit/audited-change.ts';
 import type { TrailState } from '../audit/trail-head.ts';
 import { currentTime } from '../common/clock.ts';
+import { reversedSpanMessage } from '../common/date-time.ts';
 import { AppError, validationError } from '../common/errors.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import type { SqlStatement } from '../database/database.ts';
@@ -51,8 +52,8 @@ export async function redeliverWebhookMessages(
       const message = 'Name either a message, or the time from which on messages are sent again.';
       throw validationError([{ path: ['messageId'], message }]);
     }
-    if (from && to && from >= to)
-      throw validationError([{ path: ['to'], message: '"to" must be later than "from".' }]);
+    const reversed = reversedSpanMessage(from, to);
+    if (reversed) throw validationError([{ path: ['to'], message: reversed }]);
     const where = {
       ...{ orgId, endpointId },
       ...(messageId == null

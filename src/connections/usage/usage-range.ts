@@ -1,5 +1,5 @@
 import { currentTimeMs } from '../../common/clock.ts';
-import { maxDateTime, minDateTime } from '../../common/date-time.ts';
+import { maxDateTime, minDateTime, reversedSpanMessage } from '../../common/date-time.ts';
 import { type Issue, validationError } from '../../common/errors.ts';
 
 /** The lengths of the intervals that usage is counted by, in milliseconds. Days are those of UTC. */
@@ -33,6 +33,7 @@ export interface UsageRangeInput {
   by: UsageInterval;
 }
 
+const beginsInFuture = 'The range must begin in the past.';
 const beginsTooEarly = 'The range must begin in the year 1 or later.';
 const endsTooLate = 'The range must end in the year 9999 or earlier.';
 
@@ -46,8 +47,8 @@ export function toUsageRange({ from, to, by }: UsageRangeInput): UsageRange {
   const end = Math.ceil((to?.getTime() ?? currentTimeMs()) / length) * length;
   const start = from ? Math.floor(from.getTime() / length) * length : end - defaultIntervals[by] * length;
   const issues: Issue[] = [];
-  if (start >= end || (from && to && from >= to))
-    issues.push({ path: ['from'], message: 'The beginning must be before the end.' });
+  const reversed = reversedSpanMessage(from, to) ?? (start >= end ? beginsInFuture : undefined);
+  if (reversed) issues.push({ path: ['from'], message: reversed });
   if (start < minDateTime.getTime()) issues.push({ path: [from ? 'from' : 'to'], message: beginsTooEarly });
   // The end is exclusive, and it is returned to the caller.
   if (end > maxDateTime.getTime()) issues.push({ path: ['to'], message: endsTooLate });
