@@ -49,22 +49,22 @@ export interface MeasurementChannel<Measurement> {
   unsubscribe(listener: (measurement: Measurement) => void): boolean;
 }
 
+/** Node's types do not know what a channel transports. */
+const measurementChannel = <Measurement>(name: string): MeasurementChannel<Measurement> =>
+  channel(name) as never;
+
 /** Requests of callers. */
-export const requestMeasurements: MeasurementChannel<RequestMeasurement> = channel(
-  'app-connections:request',
-) as never;
+export const requestMeasurements = measurementChannel<RequestMeasurement>('app-connections:request');
 
 /** Requests to apps and identity providers. */
-export const upstreamMeasurements: MeasurementChannel<UpstreamMeasurement> = channel(
-  'app-connections:upstream',
-) as never;
+export const upstreamMeasurements = measurementChannel<UpstreamMeasurement>('app-connections:upstream');
 
 /** Requests that rate budgets have refused. */
-export const budgetRefusalMeasurements: MeasurementChannel<BudgetRefusalMeasurement> = channel(
+export const budgetRefusalMeasurements = measurementChannel<BudgetRefusalMeasurement>(
   'app-connections:budget-refusal',
-) as never;
+);
 
 /** Deliveries to AUDIT_STREAM. */
-export const auditStreamMeasurements: MeasurementChannel<AuditStreamMeasurement> = channel(
+export const auditStreamMeasurements = measurementChannel<AuditStreamMeasurement>(
   'app-connections:audit-stream',
-) as never;
+);

@@ -8,6 +8,7 @@ import { deleteConnection, restoreConnection } from '../connections/operations/d
 import { getConnection, getConnectionByName } from '../connections/operations/read.ts';
 import { updateConnection } from '../connections/operations/update.ts';
 import { restorePayloadFields, updatePayloadFields } from '../connections/payload-authorization.ts';
+import { createBody, restoreBody, updateBody } from './connection-bodies.ts';
 import {
   availableConnectionResponse,
   type ConnectionResponse,
@@ -22,7 +23,6 @@ import { createConversionRoutes } from './conversion-routes.ts';
 import { healthRoute } from './health-route.ts';
 import { paginate } from './paginate.ts';
 import {
-  createBody,
   deleteQuery,
   idempotencyHeaders,
   idPath,
@@ -30,8 +30,6 @@ import {
   noQuery,
   projectQuery,
   readIdempotencyKey,
-  restoreBody,
-  updateBody,
 } from './request-schemas.ts';
 import { rotateKeyRoutes } from './rotate-key-route.ts';
 import { type Route, route, verificationCodes } from './route.ts';

@@ -6,15 +6,9 @@ import { cancelConversion, cancellationDescription } from '../connections/operat
 import { convertConnection } from '../connections/operations/convert.ts';
 import { cancelPayloadFields, convertPayloadFields } from '../connections/payload-authorization.ts';
 import { describeMembers } from './body-descriptions.ts';
+import { toObject, withSecrets } from './connection-bodies.ts';
 import { type ChangedConnectionResponse, serializeChangedConnection } from './connection-serializers.ts';
-import {
-  idempotencyHeaders,
-  idPath,
-  noQuery,
-  readIdempotencyKey,
-  toObject,
-  withSecrets,
-} from './request-schemas.ts';
+import { idempotencyHeaders, idPath, noQuery, readIdempotencyKey } from './request-schemas.ts';
 import { type Route, route, verificationCodes } from './route.ts';
 
 /** The routes of conversions to another method; none if the app has no method to convert to. */

@@ -3,7 +3,8 @@ import { type App, appTypeName } from '../apps/app.ts';
 import type { ConnectionDeps } from '../connections/deps.ts';
 import { getConnection } from '../connections/operations/read.ts';
 import { validateCredentials, verifyConnection } from '../connections/operations/verify.ts';
-import { idPath, noQuery, validateBody } from './request-schemas.ts';
+import { validateBody } from './connection-bodies.ts';
+import { idPath, noQuery } from './request-schemas.ts';
 import { type Route, route } from './route.ts';
 import {
   serializeValidation,

@@ -4,27 +4,18 @@ import { currentTimeMs } from '../../common/clock.ts';
 import type { AppError } from '../../common/errors.ts';
 import { type Logger, safeErrorFields } from '../../common/log.ts';
 import type { Database } from '../../database/database.ts';
-import { OutboundError } from '../../outbound/outbound-error.ts';
 import type { BudgetKey } from './budget-store.ts';
-import { FairQueue } from './fair-queue.ts';
 import { notCounted, type Pause, type Permit, type PermitRequest } from './permit.ts';
 import { type ObservedResponse, readObservation } from './read-observation.ts';
-import { blockedError, measuringRefusals, noRoomError, spentError, unknownLimitError } from './refusals.ts';
+import { measuringRefusals, pauseError } from './refusals.ts';
 import { ServerLease } from './server-lease.ts';
+import { roomRetryMs, WaitingRequests } from './waiting-requests.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
 /** How long every caller waits for the app to state its limit, whatever its own deadline. */
 const patienceMs = 5_000;
 /** How often a check asks for a permit that has come too late. */
 const maxCheckAttempts = 3;
-/** After which time a request may find room to wait. */
-const roomRetryMs = 1_000;
-
-interface Waiter extends PermitRequest {
-  since: number;
-  grant(permit: Permit): void;
-  refuse(error: unknown): void;
-}
 
 /** What the budgets of a server share. */
 export interface BudgetContext {
@@ -42,7 +33,7 @@ export class BucketBudget {
   readonly #app: App;
   readonly #rateLimits: AppRateLimits;
   readonly #lease: ServerLease;
-  readonly #queue = new FairQueue<Waiter>();
+  readonly #waiting: WaitingRequests;
   #share = 0;
   /** The checks that ask for a permit. */
   #checks = 0;
@@ -61,6 +52,7 @@ export class BucketBudget {
     this.#app = app;
     this.#rateLimits = rateLimits;
     this.#lease = new ServerLease(context, key, changes);
+    this.#waiting = new WaitingRequests(context.room, key.orgId, app);
   }
 
   /**
@@ -71,8 +63,8 @@ export class BucketBudget {
    */
   take(request: PermitRequest): Permit | Promise<Permit> {
     this.#share = request.share;
-    const permit = this.#queue.size === 0 ? this.#takeNow() : undefined;
-    return permit ?? measuringRefusals(() => this.#wait(request));
+    const permit = this.#waiting.size === 0 ? this.#takeNow() : undefined;
+    return permit ?? measuringRefusals(() => this.#waiting.wait(request, () => this.#serve()));
   }
 
   /**
@@ -101,7 +93,7 @@ export class BucketBudget {
    */
   async takeForCheck(share: number): Promise<Permit> {
     this.#share = share;
-    const permit = this.#queue.size === 0 ? this.#takeNow() : undefined;
+    const permit = this.#waiting.size === 0 ? this.#takeNow() : undefined;
     if (permit) return permit;
     for (let attempt = 1; attempt <= maxCheckAttempts; attempt += 1) {
       const kept = await this.#exchangeForCheck();
@@ -163,7 +155,7 @@ export class BucketBudget {
   /** Refuses all that wait. */
   close(error: AppError): void {
     clearTimeout(this.#timer);
-    this.#refuse(() => true, error);
+    this.#waiting.refuse(() => true, error);
   }
 
   #takeNow(): Permit | undefined {
@@ -173,32 +165,15 @@ export class BucketBudget {
     return permit;
   }
 
-  async #wait(request: PermitRequest): Promise<Permit> {
-    const { callerId, signals } = request;
-    if (signals.some((signal) => signal?.aborted)) throw aborted();
-    const leave = this.#context.room.enter(this.#key.orgId, callerId);
-    if (!leave) throw noRoomError(this.#app, new Date(currentTimeMs() + roomRetryMs));
-    const { promise, resolve, reject } = Promise.withResolvers<Permit>();
-    const waiter: Waiter = { ...request, since: currentTimeMs(), grant: resolve, refuse: reject };
-    const abort = () => this.#queue.remove(waiter) && reject(aborted());
-    for (const signal of signals) signal?.addEventListener('abort', abort, { once: true });
-    this.#queue.add(waiter);
-    this.#serve();
-    return promise.finally(() => {
-      for (const signal of signals) signal?.removeEventListener('abort', abort);
-      leave();
-    });
-  }
-
   /** Gives permits to those that wait, in turn, and refuses those that will not get one in time. */
   #serve(): void {
     clearTimeout(this.#timer);
-    while (this.#queue.size > 0) {
+    while (this.#waiting.size > 0) {
       const permit = this.#takeNow();
       if (!permit) break;
-      this.#queue.takeNext()?.grant(permit);
+      this.#waiting.grantNext(permit);
     }
-    if (this.#queue.size === 0 || this.#exchanging) return;
+    if (this.#waiting.size === 0 || this.#exchanging) return;
     const now = currentTimeMs();
     const pause = this.#lease.findPause(now);
     if (!pause) {
@@ -206,23 +181,12 @@ export class BucketBudget {
       return;
     }
     const { retryAt, isProvisional } = pause;
-    this.#refuse(
+    this.#waiting.refuse(
       ({ deadline, since }) =>
         isProvisional ? now >= Math.max(deadline, since + patienceMs) : deadline < retryAt,
       this.#toError(pause),
     );
-    if (this.#queue.size > 0) this.#timer = setTimeout(() => this.#serve(), Math.max(1, retryAt - now));
-  }
-
-  #toError({ isBlocked, limit, retryAt }: Omit<Pause, 'isProvisional'>): AppError {
-    const { bucket } = this.#key;
-    if (isBlocked) return blockedError(this.#app, bucket, retryAt);
-    if (limit === null) return unknownLimitError(this.#app, bucket, retryAt);
-    return spentError(this.#app, bucket, retryAt, { limit, share: this.#share });
-  }
-
-  #refuse(isRefused: (waiter: Waiter) => boolean, error: unknown): void {
-    for (const waiter of this.#queue.removeAll(isRefused)) waiter.refuse(error);
+    if (this.#waiting.size > 0) this.#timer = setTimeout(() => this.#serve(), Math.max(1, retryAt - now));
   }
 
   async #reportBlock(): Promise<void> {
@@ -238,6 +202,10 @@ export class BucketBudget {
         'other servers could not be told of the rate limit of an app',
       );
     }
+  }
+
+  #toError(pause: Omit<Pause, 'isProvisional'>): AppError {
+    return pauseError(this.#app, this.#key.bucket, pause, this.#share);
   }
 
   #exchangeInBackground(): void {
@@ -260,7 +228,7 @@ export class BucketBudget {
       },
       (error: unknown) => {
         this.#exchanging = undefined;
-        this.#refuse(() => true, error);
+        this.#waiting.refuse(() => true, error);
         throw error;
       },
     );
@@ -275,11 +243,7 @@ export class BucketBudget {
 
   #measureDemand(own: number) {
     const now = currentTimeMs();
-    const callers = this.#queue.countCallers(({ deadline }) => deadline > now);
-    return { share: this.#share, waiting: this.#queue.size + own, callers, checks: this.#checks };
+    const callers = this.#waiting.countCallers(({ deadline }) => deadline > now);
+    return { share: this.#share, waiting: this.#waiting.size + own, callers, checks: this.#checks };
   }
-}
-
-function aborted(): OutboundError {
-  return new OutboundError('ABORTED', 'the request was aborted');
 }

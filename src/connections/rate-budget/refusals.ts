@@ -1,6 +1,7 @@
 import type { App } from '../../apps/app.ts';
 import { AppError } from '../../common/errors.ts';
 import { type BudgetRefusalReason, budgetRefusalMeasurements } from '../../common/measurements.ts';
+import type { Pause } from './permit.ts';
 
 /** The error when a rate budget refuses a request, which was not sent. */
 export class BudgetRefusal extends AppError {
@@ -25,8 +26,20 @@ export async function measuringRefusals<Permit>(take: () => Promise<Permit>): Pr
 const waitOrRepeat =
   'Send the request again at `retryAt`, or let it wait with `Prefer: wait=30` (in GraphQL `preferWaitSeconds: 30`).';
 
+/** The error of a request that a pause refuses. */
+export function pauseError(
+  app: App,
+  bucket: string,
+  { isBlocked, limit, retryAt }: Omit<Pause, 'isProvisional'>,
+  share: number,
+): BudgetRefusal {
+  if (isBlocked) return blockedError(app, bucket, retryAt);
+  if (limit === null) return unknownLimitError(app, bucket, retryAt);
+  return spentError(app, bucket, retryAt, { limit, share });
+}
+
 /** The error while an app refuses requests. */
-export function blockedError({ name }: App, bucket: string, until: number): BudgetRefusal {
+function blockedError({ name }: App, bucket: string, until: number): BudgetRefusal {
   return new BudgetRefusal(
     'blocked',
     `${name} has refused requests of this connection because of its rate limit (${bucket}). Nothing was sent.`,
@@ -35,7 +48,7 @@ export function blockedError({ name }: App, bucket: string, until: number): Budg
 }
 
 /** The error when the share of a rate limit is spent. */
-export function spentError(
+function spentError(
   { name }: App,
   bucket: string,
   until: number,
@@ -52,7 +65,7 @@ export function spentError(
 }
 
 /** The error when an app has not answered the first requests, with which its limit would be learnt. */
-export function unknownLimitError({ name }: App, bucket: string, until: number): BudgetRefusal {
+function unknownLimitError({ name }: App, bucket: string, until: number): BudgetRefusal {
   return new BudgetRefusal(
     'unknown_limit',
     `The rate limit of ${name} for ${bucket} is not known yet, because ${name} has not answered the first requests. Nothing was sent.`,

@@ -1,5 +1,5 @@
 /** A queue that serves callers in turn: a caller with many entries delays another one by no more than one entry. */
-export class FairQueue<Entry extends { callerId: string }> {
+export class RoundRobinQueue<Entry extends { callerId: string }> {
   /** The callers in the order of their turns. No set is empty. */
   readonly #entries = new Map<string, Set<Entry>>();
   #size = 0;
