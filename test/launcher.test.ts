@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, cpSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -135,6 +135,22 @@ onEmbedded('a start on the embedded database', () => {
       expect(names).not.toContain(late);
     for (const late of ['@aws-sdk/client-kms', '@graphql-yoga/render-graphiql', '@mikro-orm/postgresql'])
       expect(names).not.toContain(late);
+  });
+});
+
+describe("V8's options", () => {
+  const optionsOf = (path: string, line: RegExp) => {
+    const [text = ''] = line.exec(readFileSync(join(root, path), 'utf8')) ?? [];
+    return (text.match(/--[\w-]+(?:=\w+)?/g) ?? []).filter(
+      (option) => !option.startsWith('--disable-warning'),
+    );
+  };
+
+  it('are the same for npm start, for the command of the released package, and in the container image', () => {
+    const options = optionsOf('package.json', /^ *"start": .*/m);
+    expect(options).toContain('--max-old-space-size=512');
+    expect(optionsOf('src/app-connections.ts', /^#!.*/)).toEqual(options);
+    expect(optionsOf('deploy/Dockerfile', /^ENTRYPOINT .*/m)).toEqual(options);
   });
 });
 

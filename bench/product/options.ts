@@ -3,7 +3,7 @@ import { chosen, orExit, positive, roundOptions } from '../peers/options.ts';
 import type { Rounds } from '../peers/rounds.ts';
 
 /** The parts, in the order in which they run. */
-export const partNames = [
+const partNames = [
   'start',
   'scale',
   'capacity',

@@ -163,7 +163,7 @@ export function splitList(value: string): string[] {
   return value === '' ? [] : value.split(' ');
 }
 
-/** Whether an app has rate limits of which connections may use a share. */
+/** Whether an app has rate limits, so that connections have a share of them. */
 export function hasRateLimits({ methods }: App): boolean {
   return methods.some(({ use }) => use?.rateLimits);
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { maxDateTime, minDateTime } from '../common/date-time.ts';
 
-/** An object of an app, such as a user, of which this server promises a part. */
+/** An object of an app, such as a user. This server promises a part of its members. */
 export interface ReadObject {
   /** The GraphQL type without the app's part: `User` becomes `OktaUser`. Objects in it are named after their members. */
   name: string;

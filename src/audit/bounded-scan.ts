@@ -6,7 +6,7 @@ import { AuditEvent } from './audit-event.entity.ts';
 import type { EventFilter } from './input.ts';
 
 /** The maximum number of events that a request examines if no index covers the filter. */
-export const maxScanned = 10_000;
+const maxScanned = 10_000;
 
 /** Events are in the order of time, except for clock skew between servers. It must be less than this. */
 const clockToleranceMs = 86_400_000;

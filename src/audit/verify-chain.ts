@@ -115,11 +115,7 @@ export async function findDeletedEvents(
 }
 
 /** Reads the head of a chain. Returns null if the row is missing or its MAC is invalid, which is logged. */
-export async function readAuthenticHead(
-  em: EntityManager,
-  vault: Vault,
-  orgId: string,
-): Promise<AuditHead | null> {
+async function readAuthenticHead(em: EntityManager, vault: Vault, orgId: string): Promise<AuditHead | null> {
   const head = await em.findOne(AuditHead, { orgId });
   const macs = await vault.rowMacs(em);
   return head && macs.isAuthentic(em, AuditHead, head) ? head : null;

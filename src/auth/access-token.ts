@@ -8,7 +8,7 @@ export interface TokenDefect {
 }
 
 /** The maximum lifetime of a token in seconds: a day, which is the default of Auth0 and the maximum of Okta. */
-export const maxLifetimeSeconds = 86_400;
+const maxLifetimeSeconds = 86_400;
 
 /** Claims that only ID tokens have (OpenID Connect Core 1.0, sections 2 and 3.3.2.11). */
 const idTokenClaims = ['nonce', 'at_hash', 'c_hash', 's_hash'];

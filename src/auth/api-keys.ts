@@ -21,7 +21,7 @@ const keyWithoutChecksumPattern = /^ack_[\w-]{43}$/;
 const isGenerated = new RegExp(`^[0-9A-Za-z]{${generatedLength}}$`);
 
 /** The format of generated keys. Secret scanners can search for it. */
-export const generatedKeyPattern = new RegExp(`^${prefix}[0-9A-Za-z]{${generatedLength}}$`);
+const generatedKeyPattern = new RegExp(`^${prefix}[0-9A-Za-z]{${generatedLength}}$`);
 
 /**
  * Generates an API key: a prefix, 256 random bits in base 62, and a CRC-32 of both. With the checksum, secret scanners

@@ -100,7 +100,7 @@ function currentIds(): object {
 
 let stdout: StdoutLines | undefined;
 
-/** Returns the buffer of standard output, of which a process has one. */
+/** Returns the buffer of standard output. A process has one. */
 function stdoutBuffer(): StdoutLines {
   stdout ??= new StdoutLines((lines) => {
     const msg = 'log lines were dropped because standard output took none';

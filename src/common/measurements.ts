@@ -13,7 +13,7 @@ export interface RequestMeasurement {
   upstreamMs: number;
 }
 
-/** A request to another host that has ended, or of which the headers of the response have arrived. */
+/** A request to another host that has ended, or whose response headers have arrived. */
 export interface UpstreamMeasurement {
   /** `2xx` and so on, or the reason of an OutboundError. */
   outcome: string;
@@ -41,7 +41,7 @@ export interface AuditStreamMeasurement {
   isDelivered: boolean;
 }
 
-/** A channel that costs nothing while nobody measures. */
+/** A channel that costs nothing without subscribers. */
 export interface MeasurementChannel<Measurement> {
   readonly hasSubscribers: boolean;
   publish(measurement: Measurement): void;

@@ -3,7 +3,7 @@ import { readConfiguredFile } from '../common/configured-file.ts';
 import { StartupError } from '../common/errors.ts';
 
 /** The secrets that the server reads once, at start. `<name>_FILE` names a file that holds the value instead. */
-export const fileVariables = [
+const fileVariables = [
   'DATABASE_URL',
   'DATABASE_DIRECT_URL',
   'BOOTSTRAP_API_KEY',

@@ -35,7 +35,7 @@ interface ServerFacts {
   /** The process id of the backend. */
   pid: number;
   databaseId: string;
-  /** Whether the schema is the user's own, of which other roles in the same session do not think first. */
+  /** Whether the schema is the user's own, which other roles in the same session do not search first. */
   isOwnSchema: boolean;
 }
 

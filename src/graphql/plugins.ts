@@ -19,7 +19,7 @@ export function maskErrors<Result extends Pick<ExecutionResult, 'data' | 'errors
 ): Result {
   if (!result.errors) return result;
   const errors = result.errors.map(maskError);
-  // An HTTP error status would make clients repeat a request of which a part has succeeded.
+  // An HTTP error status would make clients repeat a request that has succeeded in part.
   const isPartial = Object.values(result.data ?? {}).some((value) => value !== null);
   if (isPartial) for (const { extensions } of errors) delete extensions.http;
   const record = currentRequest.getStore();

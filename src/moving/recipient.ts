@@ -41,7 +41,7 @@ function formatRecipient(key: Uint8Array): string {
 }
 
 /** Returns the public key of this database; undefined if it has none. */
-export async function findRecipient(em: EntityManager, vault: Vault): Promise<string | undefined> {
+async function findRecipient(em: EntityManager, vault: Vault): Promise<string | undefined> {
   const dataKey = await em.findOne(DataKey, importKey);
   return dataKey ? toRecipient(await openPrivateKey(em, vault, dataKey)) : undefined;
 }

@@ -7,7 +7,7 @@ import { OutboundError } from './outbound-error.ts';
  * certificate chain of 100 kB and verifies every signature in it on the main thread, even if the authority is unknown; with
  * key exponents of 3,072 bits, this blocks the server for 250 ms per connection.
  */
-export const maxHandshakeBytes = 12 * 1024;
+const maxHandshakeBytes = 12 * 1024;
 
 /**
  * Wraps a socket for TLS and passes on at most `maxHandshakeBytes` until `finish` is called. A limit on the socket itself

@@ -2,13 +2,13 @@ import type { Socket } from 'node:net';
 import { OutboundError } from './outbound-error.ts';
 
 /** The maximum number of reads for one response, against hosts that send byte by byte. */
-export const maxReads = 1_000;
+const maxReads = 1_000;
 
 /**
  * The maximum number of lines of a response: headers, trailers and chunk sizes. undici limits only the bytes of headers, and
  * parses all of the input first: 64 kB of the shortest headers took 46 ms.
  */
-export const maxLines = 3_000;
+const maxLines = 3_000;
 
 /** The number of bytes that the HTTP parser gets at a time. */
 const parserBytes = 8 * 1024;

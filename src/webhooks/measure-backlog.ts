@@ -6,7 +6,7 @@ import type { Database } from '../database/database.ts';
  * The states of endpoints. `failing`: every attempt has failed since one did. `disabled`: by a caller, or by the server after days of
  * failures. Endpoints of disabled organisations are not among them. The endpoint for owners of connections is `failing` while e-mails to one of them fail.
  */
-export const endpointStates = ['working', 'failing', 'disabled'] as const;
+const endpointStates = ['working', 'failing', 'disabled'] as const;
 
 /** The endpoints in a state, and what waits for them. For disabled ones, nothing is sent. */
 export interface WebhookBacklog {

@@ -7,7 +7,7 @@ import type { WebhookEventType } from './event-types.ts';
 import type { WebhookEndpoint } from './webhook-endpoint.entity.ts';
 import type { WebhookMessage } from './webhook-message.entity.ts';
 
-/** The events of which owners get e-mails: those that may need an action of theirs, and their end. */
+/** The events that owners get e-mails about: those that may need an action of theirs, and their end. */
 const ownerEvents: ReadonlySet<WebhookEventType> = new Set<WebhookEventType>([
   ...(['connection.failing', 'connection.recovered'] as const),
   ...(['connection.expiring', 'connection.expired'] as const),

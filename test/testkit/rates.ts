@@ -6,7 +6,7 @@ import { startTestServer, type TestServer, type TestServerOptions, type WireErro
 const plenty = { points: 100_000, leaseSize: 1_000 };
 
 /** The given rate limits, and no other limits. */
-export function ratesWith(given: Partial<Rates>): Partial<Rates> {
+function ratesWith(given: Partial<Rates>): Partial<Rates> {
   const all = {
     ...{ caller: plenty, organisation: plenty, unauthenticated: plenty, failedAuthentication: plenty },
     ...{ outbound: plenty, outboundOfOrganisation: plenty },

@@ -10,7 +10,7 @@ const deletedCount = 20;
 const keyCount = 20;
 const concurrentRequests = 8;
 /** The events of the organisation, with those of what the product did for it. */
-export const eventsOfOrganisation = 5_000;
+const eventsOfOrganisation = 5_000;
 
 /** What the verifications, the use and the changes of a connection write to the trail. */
 const eventKinds: Partial<RecordedEvent>[] = [

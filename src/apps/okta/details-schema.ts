@@ -5,13 +5,13 @@ import { text, time } from '../typed-read.ts';
 const yesOrNo = (description: string) => z.boolean().nullish().describe(description);
 
 /** The organisation in the details of every method. */
-export const organisationDetails = z
+const organisationDetails = z
   .object({ id: z.string().describe('The id of the organisation.'), name: text('The name of the company.') })
   .meta({ title: 'OrganisationDetails', description: 'The Okta organisation of the instance URL.' })
   .nullish();
 
 /** The admin roles in the details of every method. */
-export const roleDetails = z
+const roleDetails = z
   .array(
     z
       .object({
@@ -23,7 +23,7 @@ export const roleDetails = z
   .nullish();
 
 /** The clock in the details of every method. */
-export const clockDetails = z
+const clockDetails = z
   .int32()
   .nullish()
   .describe(

@@ -4,7 +4,7 @@ import type { Database } from '../../database/database.ts';
 import { deleteInBatches } from '../../database/delete-in-batches.ts';
 
 /** How long the history of the status of connections is kept, in days. */
-export const historyDays = 90;
+const historyDays = 90;
 
 /** Returns the time before which the history is no longer shown. */
 export function historyStart(): Date {

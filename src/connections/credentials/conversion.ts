@@ -68,7 +68,7 @@ export function toConversionVerification(
   return { status, checkedAt, failingSince, code, message, remedy, upstreamRequestId };
 }
 
-/** Returns the secrets of the pending conversion by field, of which there are none if no conversion is pending. */
+/** Returns the secrets of the pending conversion by field; an empty object if no conversion is pending. */
 export function getConversionSecrets(stored: StoredCredentials): Credentials['secret'] {
   return getInactiveSecrets(stored, prefix);
 }

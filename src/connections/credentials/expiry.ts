@@ -14,7 +14,7 @@ export const firstWarningDays = warningDays[0];
 /** The columns of a connection about the end of its credentials. */
 export type ExpiryColumns = Pick<AppConnection, 'expiresAt' | 'expiryReason' | 'expiryWarningAt'>;
 
-/** The columns of credentials of which no end is known. */
+/** The columns of credentials without a known end. */
 export const noExpiry = { expiresAt: null, expiryReason: null, expiryWarningAt: null } as const;
 
 /** What is known of credentials that work. */

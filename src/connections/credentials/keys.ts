@@ -166,7 +166,7 @@ export function pendingColumns(method: AuthMethod, shown: Credentials['public'])
 }
 
 /** The path of the public keys of a connection, below the URL of this server. */
-export function jwksPath(connectionId: string): string {
+function jwksPath(connectionId: string): string {
   return `/.well-known/app-connections/${connectionId}/jwks.json`;
 }
 

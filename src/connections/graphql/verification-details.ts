@@ -9,10 +9,11 @@ export interface TypedDetails {
   details: VerificationDetails;
 }
 
-/** The type of the details of all methods; undefined if no method has any. */
-export type DetailsRef = ReturnType<typeof defineVerificationDetails>;
-
-/** Defines `VerificationDetails`, and its implementation for each method that has details. */
+/**
+ * Defines `VerificationDetails`, and its implementation for each method that has details.
+ *
+ * @returns undefined if no method has any
+ */
 export function defineVerificationDetails(builder: Builder, apps: readonly App[]) {
   const types = apps.flatMap((app) =>
     app.methods.flatMap(({ details }) => (details ? [{ app, ...details }] : [])),

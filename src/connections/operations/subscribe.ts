@@ -15,7 +15,7 @@ import {
 } from './changes-since.ts';
 
 /** The kind of change of each audited action. */
-export const changeKinds = {
+const changeKinds = {
   CREATE_CONNECTION: 'CREATED',
   UPDATE_CONNECTION: 'UPDATED',
   UPDATE_USE_POLICY: 'UPDATED',

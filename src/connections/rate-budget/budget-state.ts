@@ -100,7 +100,7 @@ export interface Lease {
 /** The requests at a time while the limit is unknown. */
 const maxProbes = 4;
 
-/** A bucket of which nothing is known. */
+/** The state of a bucket before any response. */
 export const unknownBudget: BudgetState = {
   ...{ windowId: 0, windowStart: 0, windowEnd: 0, closingAt: 0, reset: null, lastReset: 0 },
   ...{ limit: null, spent: 0, carried: 0, others: 0, blockedUntil: 0, unmeteredUntil: 0, waiting: {} },

@@ -7,7 +7,7 @@ import { defaultMaxShare } from './max-share.ts';
  * The levels of a rate budget: what is left of it in its window. `unknown`: the app has not stated its limit. `open`: a tenth of what
  * the connection may spend, or more. `low`: less. `spent`: nothing. `blocked`: the app refuses requests.
  */
-export const budgetLevels = ['unknown', 'open', 'low', 'spent', 'blocked'] as const;
+const budgetLevels = ['unknown', 'open', 'low', 'spent', 'blocked'] as const;
 
 /** The number of rate budgets by what is left of them. */
 export type BudgetCounts = Readonly<Record<(typeof budgetLevels)[number], number>>;

@@ -4,7 +4,7 @@ import { type BudgetRefusalReason, budgetRefusalMeasurements } from '../../commo
 import type { Pause } from './permit.ts';
 
 /** The error when a rate budget refuses a request, which was not sent. */
-export class BudgetRefusal extends AppError {
+class BudgetRefusal extends AppError {
   readonly reason: BudgetRefusalReason;
 
   constructor(reason: BudgetRefusalReason, message: string, details: { retryAt: Date; remedy: string }) {

@@ -5,7 +5,7 @@ import { CallerUsage, ConnectionUsage } from './usage.entity.ts';
 import { intervalStarts, type UsageRange } from './usage-range.ts';
 
 /** The most callers that are listed. */
-export const maxListedCallers = 100;
+const maxListedCallers = 100;
 
 /** Counts of calls. */
 export interface UsageCounts {

@@ -22,7 +22,7 @@ export const maxLabelsOfConnection = 50;
 const maxLabelledRows = 200;
 
 /** The label of all others. */
-export const otherLabel = 'other';
+const otherLabel = 'other';
 
 /** The most rows of an organisation that a server adds to in an hour: of connections, and of their callers. */
 export const maxRowsOfOrganisation = 5_000;

@@ -9,7 +9,7 @@ export interface PathPattern {
 }
 
 /** The most characters of a pattern. */
-export const maxPatternLength = 256;
+const maxPatternLength = 256;
 
 /**
  * Compiles a pattern in the part of URLPattern's syntax that paths of APIs need: `:name` matches characters of one segment,

@@ -20,6 +20,7 @@ export interface UseTarget {
 }
 
 const methods: ReadonlySet<string> = new Set(useMethods);
+
 /**
  * Sends a request to the app of a connection, with the credentials of the connection, if its use policy allows it. Ends it
  * if it is no longer allowed while it runs.
@@ -110,7 +111,7 @@ async function findUsable(
   return opened;
 }
 
-/** Watches whether a request that is sent is still allowed. That it no longer is, is audited. */
+/** Watches whether a request is still allowed while it runs. The audit trail records the refusal if it is not. */
 function watchPermission(
   deps: ConnectionDeps,
   target: UseTarget,

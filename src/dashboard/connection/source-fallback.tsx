@@ -2,7 +2,7 @@ import { Code } from '@mantine/core';
 import { Component, type ReactNode } from 'react';
 
 interface SourceFallbackProps {
-  /** The text of which `children` is a rendering. Give it as `key` too, so that another text is rendered again. */
+  /** The text that `children` renders. Give it as `key` too, so that another text is rendered again. */
   source: string;
   children: ReactNode;
 }

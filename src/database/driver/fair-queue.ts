@@ -118,7 +118,7 @@ export class FairQueue {
 }
 
 /** No turn became free in time. Its message is the one of pg-pool for the same situation. */
-export class QueueTimeout extends Error {
+class QueueTimeout extends Error {
   constructor() {
     super('timeout exceeded when trying to connect');
   }

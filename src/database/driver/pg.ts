@@ -55,7 +55,7 @@ export interface PlainClient {
   host: string;
   port: number;
   ssl: false | TlsOptions;
-  /** The host and the port of which the password is looked up. */
+  /** The host and the port for which pg looks up the password. */
   readonly connectionParameters: object;
   readonly connection: {
     ssl: false | TlsOptions;
