@@ -117,6 +117,7 @@ function toRow(report: FaultReport): Record<string, string | number> {
     'usual create, s': range(report, 'usualCreate'),
     'outage, s': range(report, 'outage'),
     'primary to create, s': range(report, 'untilCreate'),
+    'commit to create, s': range(report, 'commitToCreate'),
     'ready in vain, s': longest(report, 'readyInVain').toFixed(1),
     'ready late, s': longest(report, 'readyLate').toFixed(1),
     'events missed': missedEvents,

@@ -29,6 +29,8 @@ export interface Recovery {
   outage: number;
   /** From the moment at which the address led to a primary until both servers had created. */
   untilCreate: number;
+  /** The same from the moment at which that primary committed a change, for which it may wait for its standby. */
+  commitToCreate: number;
   /** The longest time for which a server said that it was ready while creates through it failed. */
   readyInVain: number;
   /** The longest time for which a server said that it was not ready while creates through it succeeded. */
@@ -36,8 +38,8 @@ export interface Recovery {
 }
 
 /**
- * Sends each server a create and a request to `/health/ready` ten times a second, whether or not the ones before have been answered, and
- * connects to the address of the database as often.
+ * Sends each server a create and a request to `/health/ready` ten times a second, whether or not the ones before have been answered. As
+ * often, it connects to the address of the database, and commits a change there.
  */
 export class Observer {
   readonly #journal: OperationLog;
@@ -49,6 +51,8 @@ export class Observer {
   /** The connections to the address, with the address of the primary to which they led. */
   #probes: { sentAt: number; endedAt: number; primary: string | undefined }[] = [];
   #ledAt: number | undefined;
+  /** When changes through the address were committed. */
+  #commits: number[] = [];
   #faultAt = 0;
 
   constructor(journal: OperationLog, apiKey: string, urls: readonly string[], cluster: PatroniCluster) {
@@ -58,6 +62,7 @@ export class Observer {
     for (const url of urls) this.#samples.set(url, { creates: [], readiness: [] });
     this.#timer = setInterval(() => {
       this.#keep(this.#connect());
+      this.#keep(this.#commit());
       for (const [url, samples] of this.#samples) {
         this.#keep(this.#create(url, samples));
         this.#keep(this.#askReadiness(url, samples));
@@ -74,6 +79,7 @@ export class Observer {
   /** Waits for the address to lead to a primary again. */
   forgetPrimary(): void {
     this.#probes = [];
+    this.#commits = [];
     this.#ledAt = undefined;
   }
 
@@ -95,7 +101,10 @@ export class Observer {
   /** What was seen since `reset`. */
   recovery(): Recovery {
     const firstCreates = this.#firstCreates();
-    if (this.#ledAt === undefined || !firstCreates) throw new Error('the servers have not recovered');
+    const ledAt = this.#ledAt;
+    if (ledAt === undefined || !firstCreates) throw new Error('the servers have not recovered');
+    const lastFirst = Math.max(...firstCreates);
+    const firstCommit = Math.min(lastFirst, ...this.#commits.filter((at) => at >= ledAt));
     const all = [...this.#samples.values()].map(judge);
     const longest = (key: keyof ReturnType<typeof judge>) =>
       Math.max(...all.map((each) => each[key])) / 1_000;
@@ -107,7 +116,8 @@ export class Observer {
     return {
       usualCreate: (before[Math.floor(before.length / 2)] ?? 0) / 1_000,
       outage: longest('outageMs'),
-      untilCreate: (Math.max(...firstCreates) - this.#ledAt) / 1_000,
+      untilCreate: (lastFirst - ledAt) / 1_000,
+      commitToCreate: (lastFirst - firstCommit) / 1_000,
       readyInVain: longest('readyInVainMs'),
       readyLate: longest('readyLateMs'),
     };
@@ -185,6 +195,15 @@ export class Observer {
       // The address leads nowhere.
     }
     this.#probes.push({ sentAt, endedAt: performance.now(), primary });
+  }
+
+  async #commit(): Promise<void> {
+    try {
+      await this.#cluster.query(`select pg_logical_emit_message(true, 'failover', '')`, 2_000);
+      this.#commits.push(performance.now());
+    } catch {
+      // The address leads nowhere, or to a server that does not commit.
+    }
   }
 }
 
