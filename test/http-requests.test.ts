@@ -68,6 +68,13 @@ describe.each([
         () => post(path, '', ['Transfer-Encoding: chunked, identity']),
       ],
       ['another transfer encoding', () => post(path, '', ['Transfer-Encoding: xchunked'])],
+      ...['gzip, chunked', 'identity, chunked', 'chunked, chunked'].map((codings): [string, () => string] => [
+        `the transfer codings ${codings}`,
+        () =>
+          post(path, `${query.length.toString(16)}\r\n${query}\r\n0\r\n\r\n`, [
+            `Transfer-Encoding: ${codings}`,
+          ]),
+      ]),
       ['a chunk without a size', () => post(path, 'zz\r\n', ['Transfer-Encoding: chunked'])],
       [
         'a chunk longer than its size',

@@ -23,11 +23,14 @@ const singleHeaders: ReadonlyMap<string, string> = new Map(
  */
 export function findHeaderDefect({
   rawHeaders,
-  headers: { host },
+  headers: { host, 'transfer-encoding': transferCodings = 'chunked' },
   httpVersion,
 }: IncomingMessage): string | undefined {
   const repeated = findRepeated(rawHeaders);
   if (repeated) return `The ${repeated} header occurs more than once. Send it once.`;
+  // Node accepts others, and leaves the body encoded.
+  if (!/^\s*chunked\s*$/i.test(transferCodings))
+    return 'The Transfer-Encoding header must be chunked. Encode the body with Content-Encoding, or not at all.';
   // Health checks of load balancers use HTTP/1.0 without Host.
   if (host === undefined) return httpVersion === '1.0' ? undefined : 'The Host header is missing.';
   return isHost(host)
