@@ -59,6 +59,9 @@ describe('npm run doctor', () => {
       },
       { check: 'keys', status: 'ok', message: expect.stringMatching(/^All [1-9]\d* data keys open\.$/) },
     ]);
+    expect(selectFindings(healthy, 'organisations')).toEqual([
+      { check: 'organisations', status: 'ok', message: '1 organisation, 1 enabled.' },
+    ]);
 
     await execute(
       data,
@@ -126,7 +129,7 @@ describe('npm run doctor', () => {
       expect.objectContaining({
         status: 'problem',
         message: expect.stringMatching(
-          /^The root key "k1" in ENCRYPTION_KEYS opens none of the [1-9]\d* data keys/,
+          /^The root key "k1" in ENCRYPTION_KEYS does not open [1-9]\d* data keys wrapped/,
         ),
       }),
     );
@@ -135,7 +138,7 @@ describe('npm run doctor', () => {
       expect.objectContaining({
         status: 'problem',
         message: expect.stringMatching(
-          /^[1-9]\d* data keys are wrapped by the root key "k1", which is not in ENCRYPTION_KEYS\.$/,
+          /^The root key "k1", which wraps [1-9]\d* data keys, is not in ENCRYPTION_KEYS\.$/,
         ),
         remedy: 'Add the root key "k1" to ENCRYPTION_KEYS again.',
       }),

@@ -89,7 +89,7 @@ describe('npm run keys', () => {
     const { code, stdout } = await keys(alone, 'status');
     expect([code, parseStatus(stdout).old]).toEqual([1, '7 0 missing: add it again']);
     expect(stdout).toContain(
-      'problem  keys: 7 data keys are wrapped by the root key "old", which is not in ENCRYPTION_KEYS.',
+      'problem  keys: The root key "old", which wraps 7 data keys, is not in ENCRYPTION_KEYS.',
     );
     const refused = await keys(alone, 'rotate');
     expect([refused.code, refused.stderr]).toEqual([
@@ -109,7 +109,7 @@ describe('npm run keys', () => {
     expect([wrong.code, wrong.stdout]).toEqual([
       1,
       expect.stringMatching(
-        /problem +keys: The root key "k1" in ENCRYPTION_KEYS opens none of the 7 data keys .*\n +Put the root key into/,
+        /problem +keys: The root key "k1" in ENCRYPTION_KEYS does not open 7 data keys .*\n +Put the root key into/,
       ),
     ]);
 

@@ -54,14 +54,14 @@ export async function checkKeys(em: EntityManager, keyring: Keyring, source: str
     if (!keyring.has(id))
       findings.push(
         problem(
-          `${failed.length} data keys are wrapped by the root key "${id}", which is not in ${source}.`,
+          `The root key "${id}", which wraps ${formatCount(failed.length, 'data key')}, is not in ${source}.`,
           `Add the root key "${id}" to ${source} again.`,
         ),
       );
     else if (opened === 0)
       findings.push(
         problem(
-          `The root key "${id}" in ${source} opens none of the ${failed.length} data keys that were wrapped by a root key of that id.`,
+          `The root key "${id}" in ${source} does not open ${formatCount(failed.length, 'data key')} wrapped by a root key of that id.`,
           `Put the root key into ${source} that had the id "${id}" when the data keys were made; a backup may have it.`,
         ),
       );
