@@ -72,12 +72,13 @@ describe('path of a request through a connection', () => {
 });
 
 describe('path pattern of a use policy', () => {
-  const part = fc.constantFrom('a', 'b', 'ab', '.json', ':x', ':y', '*', '/');
+  const long = 'ab'.repeat(40);
+  const part = fc.constantFrom('a', 'b', 'ab', long, '.json', ':x', ':y', '*', '/');
   const patterns = fc
     .tuple(fc.array(part, { maxLength: 6 }), fc.boolean())
     .map(([parts, isSubtree]) => `/${parts.join('')}${isSubtree ? '/**' : ''}`);
   const paths = fc
-    .array(fc.constantFrom('a', 'b', '/', '.json'), { maxLength: 8 })
+    .array(fc.constantFrom('a', 'b', long, '/', '.json'), { maxLength: 8 })
     .map((parts) => `/${parts.join('')}`);
 
   test('matches what URLPattern matches', () => {

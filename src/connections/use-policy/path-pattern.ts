@@ -73,37 +73,64 @@ function splitPattern(pattern: string): Part[] {
 }
 
 /**
- * Follows all ways to match at once: the set of ends in the path at which the parts so far can match.
+ * Follows all ways to match at once: the ends in the path at which the parts so far can match. They are bits of one number, so
+ * that an operation takes some nanoseconds for 64 of them: a policy has up to 50 patterns, with more than 100 asterisks each.
  *
  * @param start where the first of these parts begins
  */
 function matchParts(parts: readonly Part[], path: string, start: number): boolean {
-  let ends: ReadonlySet<number> = new Set([start]);
+  const places = new Places(path);
+  let ends = 1n << BigInt(start);
   for (const part of parts) {
-    if (ends.size === 0) return false;
-    ends = advance(part, path, ends);
+    if (ends === 0n) return false;
+    ends = advance(part, places, ends);
   }
-  return ends.has(path.length);
+  return (ends & places.end) !== 0n;
 }
 
-function advance(part: Part, path: string, ends: ReadonlySet<number>): ReadonlySet<number> {
+function advance(part: Part, places: Places, ends: bigint): bigint {
+  const { end } = places;
   if (typeof part === 'object') {
-    const { text } = part;
-    return new Set([...ends].filter((end) => path.startsWith(text, end)).map((end) => end + text.length));
+    if (!places.path.includes(part.text)) return 0n;
+    return [...part.text].reduce((reached, character) => (reached & places.of(character)) << 1n, ends);
   }
-  const next = new Set<number>();
-  const first = Math.min(...ends);
-  let isInside = false;
-  for (let end = first; end <= path.length; end += 1) {
-    if (part === 'SUBTREE') {
-      if (ends.has(end) && (end === path.length || path[end] === '/')) next.add(path.length);
-    } else if (part === 'ANYTHING') {
-      next.add(end);
-    } else {
-      // A name that started at an earlier end, and has not met a slash since.
-      if (isInside && path[end - 1] !== '/') next.add(end);
-      isInside = ends.has(end) || (isInside && path[end - 1] !== '/');
+  if (part === 'SUBTREE') return (ends & (places.of('/') | end)) === 0n ? 0n : end;
+  // From the first of them on.
+  if (part === 'ANYTHING') return 2n * end - (ends & -ends);
+  // The sum changes the bits from each beginning to the end of its segment, but for further beginnings on the way.
+  const isInside = (end - 1n) ^ places.of('/');
+  const beginnings = ends & isInside;
+  return ((((beginnings + isInside) ^ isInside) | beginnings) & isInside) << 1n;
+}
+
+/** The places of characters in a path, as bits. */
+class Places {
+  readonly path: string;
+  /** Where the path ends. */
+  readonly end: bigint;
+  readonly #known = new Map<string, bigint>();
+
+  constructor(path: string) {
+    this.path = path;
+    this.end = 1n << BigInt(path.length);
+  }
+
+  of(character: string): bigint {
+    const known = this.#known.get(character);
+    if (known !== undefined) return known;
+    const places = this.#find(character);
+    this.#known.set(character, places);
+    return places;
+  }
+
+  #find(character: string): bigint {
+    let place = this.path.indexOf(character);
+    if (place < 0) return 0n;
+    const bytes = Buffer.alloc((this.path.length >> 3) + 1);
+    for (; place >= 0; place = this.path.indexOf(character, place + 1)) {
+      const index = bytes.length - 1 - (place >> 3);
+      bytes[index] = (bytes[index] ?? 0) | (1 << (place & 7));
     }
+    return BigInt(`0x${bytes.toString('hex')}`);
   }
-  return next;
 }
