@@ -358,6 +358,23 @@ describe('headers of a hostile host', () => {
     const { ask } = await connectTo((_, response) => void response.writeHead(302, { location: blob }).end());
     expect((await ask('/api/v1/users')).headers.get('location')).toBe(blob);
   });
+
+  it.each<[string, Record<string, string | string[]>]>([
+    ['5,000 empty references', { link: Array(5_000).fill('<>').join() }],
+    ['4,000 fragments', { link: Array(4_000).fill('<#>').join() }],
+    ['repeated links', { link: Array(150).fill('<>; rel="self"') }],
+    ['repeated locations', { location: Array(150).fill('') }],
+    ['repeated content locations', { 'content-location': Array(150).fill('?') }],
+  ])('cannot make its response far longer: %s', async (_, headers) => {
+    const { ask } = await connectTo((_, response) => void response.writeHead(200, headers).end('{}'));
+    const path = `/api/v1/${'users/'.repeat(300)}?${'x'.repeat(7_000)}`;
+    for (const method of ['GET', 'POST']) {
+      const refused = await ask(path, { method });
+      expect([refused.status, at(await refused.json(), 'code')]).toEqual([502, 'UPSTREAM_INVALID_RESPONSE']);
+    }
+    host.behave((_, response) => void response.writeHead(200, { link: '<>; rel="self"' }).end('{}'));
+    expect((await ask(path)).status).toBe(200);
+  });
 });
 
 const nothingWasSent = async () => expect(await okta.takeJournal()).toEqual([]);

@@ -75,6 +75,7 @@ export function createProxy(options: ProxyOptions) {
   return async (target: ProxyTarget, request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const { connectionId, app, path, query, prefix } = target;
     const body = hasBody(request) ? streamBody(request) : undefined;
+    let used: UseResponse | undefined;
     try {
       const record = currentRequest.getStore();
       if (record) record.operation = 'proxy';
@@ -99,13 +100,14 @@ export function createProxy(options: ProxyOptions) {
             authenticateAgain: () => authentication.assertStillAuthenticated(authorization),
           },
         );
-      const used = await traced(() => ({ name: 'proxy', kind: 'internal' }), use);
+      used = await traced(() => ({ name: 'proxy', kind: 'internal' }), use);
       if (request.method === 'GET') assertNextPageUsable(used);
       writeHead(response, used, () => `${publicOrigin(request, options)}${prefix}`);
       used.body.sendTo(response);
     } catch (error) {
       // A body that nothing reads could not be discarded, and would block the connection.
       body?.destroy();
+      used?.body.destroy();
       // The client has disconnected.
       if (response.destroyed) return;
       const { status, headers, body: problem } = describeProblem(error, log);
@@ -134,10 +136,10 @@ function toBearer(authorization: string | undefined): string | null {
 
 function writeHead(
   response: ServerResponse,
-  { getUrl, status, headers }: UseResponse,
+  { getUrl, status, headers, opened }: UseResponse,
   getPrefix: () => string,
 ): void {
-  for (const [name, value] of withCallerUrls(headers, getUrl, getPrefix)) {
+  for (const [name, value] of withCallerUrls(headers, getUrl, getPrefix, opened.app.name)) {
     if (status === 204 && name === 'content-length') continue;
     response.setHeader(name, value);
   }

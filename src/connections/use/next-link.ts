@@ -48,8 +48,11 @@ export function nextPageError({ name }: { name: string }, fault: string): AppErr
   });
 }
 
-/** A target and its parameters, whose quoted values may have commas. */
-const linkValue = /<([^<>]*)>((?:[^,"<]|"(?:[^"\\]|\\.)*")*)/g;
+/**
+ * A target and its parameters, whose quoted values may have commas. A quoted value without an end goes on to the end of the header, as in
+ * RFC 8288, appendix B.3: otherwise every further link would look for the end again.
+ */
+const linkValue = /<([^<>]*)>((?:[^,"<]|"(?:[^"\\]|\\.)*(?:"|\\?$))*)/g;
 const parameter = /;\s*([^\s=;"]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*)))?/g;
 
 /**

@@ -1,3 +1,4 @@
+import { AppError } from '../../common/errors.ts';
 import type { StreamedResponse } from '../../outbound/streamed-response.ts';
 import { splitConnection } from './request-headers.ts';
 import type { SecretMask } from './secret-mask.ts';
@@ -21,6 +22,12 @@ const appPrefixes = [
   // With these, nginx, lighttpd and caches send files and paths of their own, or store the response.
   ...['x-accel-', 'x-lighttpd-', 'x-litespeed-', 'surrogate-'],
 ];
+
+/**
+ * The most characters of the URLs that replace those of a response. A reference such as `<>` becomes the whole URL of the request, and
+ * 16 kB of headers have thousands of them.
+ */
+const maxUrlCharacters = 65_536;
 
 /** A header that may be repeated; its name is in lower case. */
 export type Header = readonly [name: string, value: string | readonly string[]];
@@ -48,20 +55,27 @@ export function toCallerHeaders(headers: StreamedResponse['headers'], mask: Secr
  * Replaces the URLs of an app's instance in `Link`, `Location` and `Content-Location`, so that clients follow them through
  * this server. Other URLs stay as they are.
  *
+ * @param app the name of the app
  * @param getRequestUrl returns where the request was sent; called if there is a URL
  * @param getPrefix returns what replaces the origin of the instance; called if there is a URL
+ * @throws AppError `UPSTREAM_INVALID_RESPONSE` if the URLs are too long together
  */
 export function withCallerUrls(
   headers: readonly Header[],
   getRequestUrl: () => URL,
   getPrefix: () => string,
+  app: string,
 ): Header[] {
+  let characters = 0;
   const rewrite = (url: string) => {
     const request = getRequestUrl();
     const target = URL.parse(url, request);
     // The origin of a `blob:` URL is that of the URL in it.
     if (target?.origin !== request.origin || target.protocol !== request.protocol) return url;
-    return `${getPrefix()}${target.pathname}${target.search}${target.hash}`;
+    const replacement = `${getPrefix()}${target.pathname}${target.search}${target.hash}`;
+    characters += replacement.length;
+    if (characters > maxUrlCharacters) throw tooManyUrls(app);
+    return replacement;
   };
   const rewriteLinks = (link: string) => link.replace(/<([^<>]*)>/g, (_, url: string) => `<${rewrite(url)}>`);
   return headers.map(([name, value]): Header => {
@@ -72,3 +86,13 @@ export function withCallerUrls(
 }
 
 const locations: ReadonlySet<string> = new Set(['location', 'content-location']);
+
+function tooManyUrls(app: string): AppError {
+  return new AppError(
+    'UPSTREAM_INVALID_RESPONSE',
+    `The response of ${app} cannot be used: the links in its headers are too long.`,
+    {
+      remedy: `Find out whether the request had an effect before you send it again, and tell ${app}'s support.`,
+    },
+  );
+}
