@@ -21,8 +21,8 @@ const forms = [
 /** The parts of these forms that do not depend on the text around the token. */
 const cores = forms.map((form) => form.slice(8, -8));
 
-function maskInChunks(body: Buffer, cuts: readonly number[]): Buffer {
-  const stream = mask.stream();
+function maskInChunks(body: Buffer, cuts: readonly number[], maskOfBody = mask): Buffer {
+  const stream = maskOfBody.stream();
   const borders = [0, ...cuts.map((cut) => cut % (body.length + 1)).sort((a, b) => a - b), body.length];
   const passed = borders.slice(1).map((end, index) => stream.push(body.subarray(borders[index], end)));
   return Buffer.concat([...passed, stream.end()]);
@@ -50,6 +50,32 @@ test('a masked body is the same in whatever chunks it arrives, as long as before
     }),
     { numRuns: 2_000 * times },
   );
+});
+
+test.each([
+  ['aaaaaaaaaaaa', 'a'],
+  ['abababababab', 'ab'],
+  ['abcabcabcabc', 'abc'],
+])('the token %s is masked wherever it overlaps itself, in whatever chunks', (secret, period) => {
+  const maskOfSecret = new SecretMask([new Secret(secret)]);
+  const run = fc.nat(40).map((length) => period.repeat(40).slice(0, length));
+  fc.assert(
+    fc.property(fc.array(run, { maxLength: 5 }), cuts, (runs, cutsOfBody) => {
+      const text = runs.join('|');
+      const expected = Buffer.from(text);
+      for (let at = text.indexOf(secret); at >= 0; at = text.indexOf(secret, at + 1))
+        expected.fill('*', at, at + secret.length);
+      const masked = maskInChunks(Buffer.from(text), cutsOfBody, maskOfSecret);
+      expect(masked.toString()).toBe(expected.toString());
+    }),
+    { numRuns: 500 * times },
+  );
+});
+
+test('a long chunk that has the token at each of its bytes is masked', () => {
+  const maskOfSecret = new SecretMask([new Secret('a'.repeat(42))]);
+  const body = Buffer.alloc(1024 * 1024, 'a');
+  expect(maskInChunks(body, [], maskOfSecret).equals(Buffer.alloc(body.length, '*'))).toBe(true);
 });
 
 test('a body in chunks of one byte is masked, and nothing is held back that cannot be a token', () => {

@@ -74,7 +74,10 @@ export class SecretMask {
     return new BodyMask(this);
   }
 
-  /** Returns the start and the end of every secret. */
+  /**
+   * Returns the start and the end of every secret; overlapping ones are one. A host may know a token of its own making, and the token
+   * `aaa…` is at each place of a body of the letter.
+   */
   find(bytes: Buffer): (readonly [number, number])[] {
     const found: [number, number][] = [];
     let end = this.#minLength;
@@ -83,8 +86,10 @@ export class SecretMask {
       if (shift === 0) {
         const start = end - this.#minLength;
         for (const form of this.#byFirstByte[bytes[start] ?? 0] ?? []) {
-          const isHere = bytes.subarray(start, start + form.length).equals(form);
-          if (isHere) found.push([start, start + form.length]);
+          if (!isAt(bytes, start, form)) continue;
+          const last = found.at(-1);
+          if (last && start <= last[1]) last[1] = Math.max(last[1], start + form.length);
+          else found.push([start, start + form.length]);
         }
       }
       end += shift || 1;
@@ -100,6 +105,12 @@ export class SecretMask {
     }
     return 0;
   }
+}
+
+/** Whether a form is at a place. The last byte first: a text that is like a secret as a rule has its beginning. */
+function isAt(bytes: Buffer, start: number, form: Buffer): boolean {
+  const end = start + form.length;
+  return bytes[end - 1] === form.at(-1) && bytes.compare(form, 0, form.length, start, end) === 0;
 }
 
 /** Whether bytes end, after `start`, in the middle of a form. A loop, which ends at the second byte as a rule. */
