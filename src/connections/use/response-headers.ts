@@ -24,10 +24,10 @@ const appPrefixes = [
 ];
 
 /**
- * The most characters of the URLs that replace those of a response. A reference such as `<>` becomes the whole URL of the request, and
- * 16 kB of headers have thousands of them.
+ * The most URLs in the headers of a response. Okta sends up to three. 16 kB of headers have room for thousands, and a reference such as
+ * `<>` becomes the whole URL of the request.
  */
-const maxUrlCharacters = 65_536;
+const maxUrls = 32;
 
 /** A header that may be repeated; its name is in lower case. */
 export type Header = readonly [name: string, value: string | readonly string[]];
@@ -58,7 +58,7 @@ export function toCallerHeaders(headers: StreamedResponse['headers'], mask: Secr
  * @param app the name of the app
  * @param getRequestUrl returns where the request was sent; called if there is a URL
  * @param getPrefix returns what replaces the origin of the instance; called if there is a URL
- * @throws AppError `UPSTREAM_INVALID_RESPONSE` if the URLs are too long together
+ * @throws AppError `UPSTREAM_INVALID_RESPONSE` if there are too many URLs
  */
 export function withCallerUrls(
   headers: readonly Header[],
@@ -66,16 +66,15 @@ export function withCallerUrls(
   getPrefix: () => string,
   app: string,
 ): Header[] {
-  let characters = 0;
+  let urls = 0;
   const rewrite = (url: string) => {
+    urls += 1;
+    if (urls > maxUrls) throw tooManyUrls(app);
     const request = getRequestUrl();
     const target = URL.parse(url, request);
     // The origin of a `blob:` URL is that of the URL in it.
     if (target?.origin !== request.origin || target.protocol !== request.protocol) return url;
-    const replacement = `${getPrefix()}${target.pathname}${target.search}${target.hash}`;
-    characters += replacement.length;
-    if (characters > maxUrlCharacters) throw tooManyUrls(app);
-    return replacement;
+    return `${getPrefix()}${target.pathname}${target.search}${target.hash}`;
   };
   const rewriteLinks = (link: string) => link.replace(/<([^<>]*)>/g, (_, url: string) => `<${rewrite(url)}>`);
   return headers.map(([name, value]): Header => {
@@ -90,7 +89,7 @@ const locations: ReadonlySet<string> = new Set(['location', 'content-location'])
 function tooManyUrls(app: string): AppError {
   return new AppError(
     'UPSTREAM_INVALID_RESPONSE',
-    `The response of ${app} cannot be used: the links in its headers are too long.`,
+    `The response of ${app} cannot be used: its headers have more than ${maxUrls} links.`,
     {
       remedy: `Find out whether the request had an effect before you send it again, and tell ${app}'s support.`,
     },
